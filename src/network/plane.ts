@@ -1,0 +1,83 @@
+/** What differs between lab, host and loopback mode, behind one face. Implementations: linux/plane.ts, loopback.ts. */
+import type { Socket as UdpSocket } from "node:dgram";
+import type { Server } from "node:net";
+import type { Ip6, MachineId, NetworkId } from "../core/ids.ts";
+
+export type NetworkMode = "lab" | "host" | "loopback";
+
+/** An address to dial, in order of preference: the IPv4 link address, then the 6PN address. */
+export interface DialAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What the plane needs to know of a Machine to give it a place. */
+export interface PlaceRequest {
+  readonly id: MachineId;
+  readonly network: NetworkId;
+  /** Its 6PN address. */
+  readonly address: Ip6;
+  /** Folders that must be visible at a path of their own (`[mounts]`): bound when the place is made. */
+  readonly mounts: readonly { readonly folder: string; readonly destination: string }[];
+  /** Text files to show inside, such as `/.fly/fly-src.pub`. */
+  readonly files: readonly { readonly path: string; readonly content: string }[];
+  /** Folders that must not be seen from inside: the state folder, other Machines' folders. */
+  readonly hidden: readonly string[];
+  /** Ports that its services listen on: loopback mode gives the first one out as PORT. */
+  readonly ports: readonly number[];
+}
+
+/** Where a Machine runs: how to enter it, and how to reach it from here. */
+export interface Place {
+  /** Put before a command so that it runs inside, without capabilities, in `folder`, as `user` (root only). Empty in loopback mode. */
+  enter(how: { readonly folder: string; readonly user: string | undefined }): readonly string[];
+  /** Variables that this mode adds to the Machine's environment: PORT and HOST in loopback mode, TMPDIR in the lab. */
+  readonly env: Readonly<Record<string, string>>;
+  dial(port: number): readonly DialAddress[];
+  /** Every process that is in the Machine now; undefined where the mode cannot tell (then the session counts). */
+  members(): readonly number[] | undefined;
+}
+
+/** Where a listener for Flycast connections comes from, and how its sockets tell their destination. */
+export type Ingress =
+  /** Inside the namespace that is ours: one listener per port on `[::]`, destination read from the socket. */
+  | { readonly kind: "private"; readonly port: number }
+  /** A loopback port of the computer that stands for one pair of Flycast address and port. */
+  | {
+      readonly kind: "published";
+      readonly address: Ip6;
+      readonly port: number;
+      readonly host: string;
+      readonly hostPort: number;
+    };
+
+export interface NetworkPlane {
+  readonly mode: NetworkMode;
+  /** Routes, rules and `<prefix>::3` for a network. Idempotent. */
+  addNetwork(network: NetworkId): Promise<void>;
+  removeNetwork(network: NetworkId): Promise<void>;
+  /** Makes the Machine's namespaces, link and files, or finds them. */
+  place(machine: PlaceRequest): Promise<Place>;
+  /** Removes them. Whatever still runs inside is killed first. */
+  unplace(id: MachineId): Promise<void>;
+  /** A listener on a port for all Flycast addresses. Undefined in loopback mode, where there are only published ports. */
+  listenPrivate(port: number): Promise<Server> | undefined;
+  /** UDP and TCP on port 53 of `[fdaa::3]` and every `<prefix>::3`; undefined in loopback mode. */
+  listenDns(): Promise<{ readonly udp: UdpSocket; readonly tcp: Server }> | undefined;
+  /** TCP on `[fdaa::3]:4280` and every `<prefix>::3`; undefined in loopback mode. */
+  listenApi(): Promise<Server> | undefined;
+  /** Packets that the kernel refused, by reason, since the start: `forged`, `denied_forward`, `denied_input`. */
+  refused(): Promise<Readonly<Record<string, number>>>;
+  /** What `flycast exec` needs to run a command as a client of a network: a namespace made like a Machine's. */
+  client(network: NetworkId): Promise<ClientPlace>;
+  close(): Promise<void>;
+}
+
+/** Handles by which a process outside can enter a client namespace (lab and host mode). */
+export interface ClientPlace {
+  readonly address: Ip6;
+  /** argv to put before the command, run by the user outside. */
+  readonly enter: readonly string[];
+  /** Lets go of the node's own descriptors once the command runs. */
+  release(): void;
+}
