@@ -67,11 +67,15 @@ export interface Reach {
   /**
    * connect: dials the claim's Machine; for one that has just started, as often as it takes until its port answers or the
    * wake timeout is over. On failure the claim is released, the Machine joins `work.excluded`, and the error is thrown:
-   * `retry` tells whether the caller may call `claim` again.
+   * `retry` tells whether the caller may call `claim` again. The socket keeps half-open connections, has no-delay and
+   * keep-alive set, is paused, and carries an idle `error` listener. Where the port has the `proxy_proto` handler the
+   * PROXY header is already written, so such a socket belongs to its client and must not be pooled.
    */
   connect(work: Work, claim: Claim): Promise<Socket>;
   /** claim and connect, again with the next candidate as long as nothing was sent. */
   reach(work: Work): Promise<{ readonly claim: Claim; readonly socket: Socket }>;
+  /** To be called when the first byte of a Machine's answer arrives (it closes the wake receipt). Cheap when repeated. */
+  firstByte(claim: Claim): void;
 }
 
 /** How a piece of work ended, once, for log and metrics. */
