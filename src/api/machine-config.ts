@@ -50,7 +50,7 @@ export function sameConfig(a: unknown, b: unknown): boolean {
 
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, item: unknown) => {
-    if (item instanceof Set) return { set: [...item].toSorted() };
+    if (item instanceof Set) return { set: [...item].map(String).toSorted() };
     if (item instanceof Map) return { map: [...item] };
     if (typeof item !== "object" || item === null || Array.isArray(item)) return item;
     return Object.fromEntries(Object.entries(item).toSorted(([x], [y]) => (x < y ? -1 : 1)));

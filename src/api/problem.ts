@@ -37,6 +37,7 @@ export function problem(error: AppError): {
       status:
         error.code === "name_taken" ? "name_taken" : error.code === "exhausted" ? "insufficient_capacity" : "unknown",
       code: error.code,
+      ...(typeof error.details["next"] === "string" ? { next: error.details["next"] } : {}),
     },
   };
 }

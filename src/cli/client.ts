@@ -100,5 +100,5 @@ function errorFrom(status: number, value: unknown): AppError {
   const code =
     typeof body["code"] === "string" && body["code"] in ERROR_CODES ? (body["code"] as ErrorCode) : "internal";
   const message = typeof body["error"] === "string" ? body["error"] : `the node answered ${status}`;
-  return new AppError(code, message);
+  return new AppError(code, message, { details: typeof body["next"] === "string" ? { next: body["next"] } : {} });
 }

@@ -1,0 +1,60 @@
+/** What `flycast up --json` prints, one object a line (design §5). `time` is added where it is printed. */
+export interface ReadyService {
+  readonly app: string;
+  readonly org: string;
+  /** Of the network that the address lives on. */
+  readonly network: string;
+  readonly address: string;
+  readonly port: number;
+  /** Last port of a range. */
+  readonly endPort?: number;
+  readonly handlers: readonly string[];
+  /** `host:port` on this computer; absent where it is not published. */
+  readonly published?: string;
+}
+
+/** Milliseconds from the moment that the first waiter was accepted; absent where the step did not happen. */
+export interface Receipt {
+  readonly accepted: string;
+  readonly waiters: number;
+  readonly driverStarted?: number;
+  readonly portOpen?: number;
+  readonly checkPassed?: number;
+  readonly firstByte?: number;
+}
+
+export type SystemEvent =
+  | {
+      readonly event: "ready";
+      readonly mode: string;
+      readonly api: string;
+      readonly dns: readonly string[];
+      readonly services: readonly ReadyService[];
+    }
+  | {
+      readonly event: "wake";
+      readonly app: string;
+      readonly machine: string;
+      readonly by: string;
+      readonly waiters: number;
+    }
+  | { readonly event: "started"; readonly app: string; readonly machine: string; readonly receipt?: Receipt }
+  | { readonly event: "stopping"; readonly app: string; readonly machine: string; readonly because: string }
+  | {
+      readonly event: "stopped";
+      readonly app: string;
+      readonly machine: string;
+      readonly exit: { readonly code?: number; readonly signal?: string };
+    }
+  | { readonly event: "suspended"; readonly app: string; readonly machine: string }
+  | {
+      readonly event: "failed";
+      readonly app: string;
+      readonly machine: string;
+      readonly code: string;
+      readonly message: string;
+    }
+  | { readonly event: "reload"; readonly changed: readonly string[] }
+  | { readonly event: "problem"; readonly code: string; readonly message: string; readonly app?: string };
+
+export type TimedEvent = SystemEvent & { readonly time: string };
