@@ -1,0 +1,140 @@
+import { readFileSync } from "node:fs";
+import type { Limits } from "../config/model.ts";
+import type { ErrorCode } from "../core/errors.ts";
+import type { NetworkId } from "../core/ids.ts";
+import { err, ok, type Result } from "../core/result.ts";
+
+/** Gives back what was taken. Calling it twice gives back once. */
+export type GiveBack = () => void;
+
+// Waiters hold up to `hold_buffer` each, so their number is bounded for the node too: 16 full queues.
+const WAITERS_PER_QUEUE_LENGTH = 16;
+
+/**
+ * What the proxy has open, and who uses it. At the kernel's own limit Node reports nothing and cannot start a Machine, so
+ * the proxy stops earlier, by its own count. One network gets at most its share of connections and waiters, and one
+ * source that share of its network's.
+ */
+export class Budget {
+  readonly #limits: () => Limits;
+  readonly #descriptors: number;
+  #downstream = 0;
+  #upstream = 0;
+  #waiting = 0;
+  readonly #byNetwork = new Tally<NetworkId>();
+  readonly #bySource = new Tally<string>();
+  readonly #waitingByNetwork = new Tally<NetworkId>();
+
+  /** `descriptors`: how many this process may have, see `descriptorLimit`. */
+  constructor(limits: () => Limits, descriptors: number) {
+    this.#limits = limits;
+    this.#descriptors = descriptors;
+  }
+
+  get downstream(): number {
+    return this.#downstream;
+  }
+
+  get open(): number {
+    return this.#downstream + this.#upstream;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  /** Descriptors that connections may use. */
+  get limit(): number {
+    const { connections } = this.#limits();
+    if (connections !== "auto") return connections;
+    const reserve = Math.max(512, Math.ceil(this.#descriptors / 10));
+    // Where 512 would be most of all there is, half must do.
+    return this.#descriptors - Math.min(reserve, Math.floor(this.#descriptors / 2));
+  }
+
+  /** A client's connection. Counts twice, so that its way to a Machine is never the one that is refused. */
+  openDownstream(network: NetworkId, source: string | undefined): Result<GiveBack, ErrorCode> {
+    const limit = this.limit;
+    if (this.#isFull(limit)) return err("FP03");
+    const share = shareOf(limit / 2, this.#limits().perNetwork);
+    if (this.#byNetwork.get(network) >= share) return err("FP04");
+    if (source !== undefined && this.#bySource.get(source) >= shareOf(share, this.#limits().perNetwork))
+      return err("FP04");
+    this.#downstream++;
+    this.#byNetwork.add(network, 1);
+    if (source !== undefined) this.#bySource.add(source, 1);
+    return ok(
+      once(() => {
+        this.#downstream--;
+        this.#byNetwork.add(network, -1);
+        if (source !== undefined) this.#bySource.add(source, -1);
+      }),
+    );
+  }
+
+  #isFull(limit: number): boolean {
+    return 2 * (this.#downstream + 1) > limit || this.open + 2 > limit;
+  }
+
+  /** A connection to a Machine. */
+  openUpstream(): Result<GiveBack, ErrorCode> {
+    if (this.open + 1 > this.limit) return err("FP03");
+    this.#upstream++;
+    return ok(once(() => void this.#upstream--));
+  }
+
+  /** A place to wait in, for a wake or for a slot. */
+  startWaiting(network: NetworkId): Result<GiveBack, ErrorCode> {
+    const total = this.#limits().queueLength * WAITERS_PER_QUEUE_LENGTH;
+    if (this.#waiting >= total || this.#waitingByNetwork.get(network) >= shareOf(total, this.#limits().perNetwork))
+      return err("FP04");
+    this.#waiting++;
+    this.#waitingByNetwork.add(network, 1);
+    return ok(
+      once(() => {
+        this.#waiting--;
+        this.#waitingByNetwork.add(network, -1);
+      }),
+    );
+  }
+}
+
+/** Never less than one: a share of nothing would be an outage. */
+function shareOf(total: number, share: number): number {
+  return Math.max(1, Math.floor(total * share));
+}
+
+class Tally<K> {
+  readonly #counts = new Map<K, number>();
+
+  get(key: K): number {
+    return this.#counts.get(key) ?? 0;
+  }
+
+  add(key: K, by: number): void {
+    const count = this.get(key) + by;
+    if (count > 0) this.#counts.set(key, count);
+    else this.#counts.delete(key);
+  }
+}
+
+function once(callback: () => void): GiveBack {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    callback();
+  };
+}
+
+/** RLIMIT_NOFILE of this process. Where the system does not tell, the usual default of systems that do not. */
+export function descriptorLimit(): number {
+  try {
+    const match = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync("/proc/self/limits", "latin1"));
+    if (match?.[1] === "unlimited") return 1_048_576;
+    if (match?.[1] !== undefined) return Number(match[1]);
+  } catch {
+    // Not Linux.
+  }
+  return 10_240;
+}

@@ -1,0 +1,119 @@
+import type { Server, Socket } from "node:net";
+import type { AppName } from "../core/ids.ts";
+import type { NetworkPlane } from "../network/plane.ts";
+import type { ChangeFeed, RegistryView } from "../registry/view.ts";
+import type { Log } from "./phases.ts";
+
+/** Ports of one range that are listened on; configuration refuses wider ones. */
+const WIDEST_RANGE = 1024;
+
+interface ListenersOptions {
+  readonly view: RegistryView;
+  readonly changes: ChangeFeed;
+  readonly plane: NetworkPlane;
+  readonly log: Log;
+  readonly onConnection: (socket: Socket) => void;
+}
+
+/**
+ * One listener per external port that any app with an address uses, whatever the number of apps. Follows the registry:
+ * what one change costs depends on the app that changed and not on how many there are.
+ */
+export class Listeners {
+  readonly #options: ListenersOptions;
+  readonly #portsOf = new Map<AppName, ReadonlySet<number>>();
+  readonly #users = new Map<number, number>();
+  readonly #servers = new Map<number, Server>();
+  readonly #stale = new Set<AppName>();
+  readonly #unsubscribe: () => void;
+  #running: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(options: ListenersOptions) {
+    this.#options = options;
+    for (const app of options.view.apps()) this.#stale.add(app.name);
+    this.#unsubscribe = options.changes.subscribe((change) => {
+      if (change.kind === "app") this.#mark(change.name);
+      else if (change.kind === "address" || change.kind === "machine") this.#mark(change.app);
+    });
+  }
+
+  #mark(app: AppName): void {
+    this.#stale.add(app);
+    // Changes come in crowds (a whole workspace): the first one pays for all.
+    setImmediate(() => void this.sync());
+  }
+
+  /** Resolves when every port that was in use at the call is listened on, or was logged as impossible. */
+  async sync(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+    this.#running = this.#reconcile();
+    try {
+      await this.#running;
+    } finally {
+      this.#running = undefined;
+    }
+  }
+
+  async #reconcile(): Promise<void> {
+    for (const app of this.#stale) this.#recount(app);
+    this.#stale.clear();
+    if (this.#closed) return;
+    for (const [port, server] of this.#servers) {
+      if (this.#users.has(port)) continue;
+      this.#servers.delete(port);
+      server.close();
+    }
+    for (const port of this.#users.keys()) {
+      if (!this.#servers.has(port)) await this.#listen(port);
+    }
+  }
+
+  #recount(app: AppName): void {
+    const before = this.#portsOf.get(app) ?? new Set<number>();
+    const now = this.#portsInUse(app);
+    for (const port of now) if (!before.has(port)) this.#users.set(port, (this.#users.get(port) ?? 0) + 1);
+    for (const port of before) {
+      if (now.has(port)) continue;
+      const users = (this.#users.get(port) ?? 1) - 1;
+      if (users > 0) this.#users.set(port, users);
+      else this.#users.delete(port);
+    }
+    if (now.size > 0) this.#portsOf.set(app, now);
+    else this.#portsOf.delete(app);
+  }
+
+  #portsInUse(app: AppName): ReadonlySet<number> {
+    const { view } = this.#options;
+    const ports = new Set<number>();
+    if (view.addressesOf(app).length === 0) return ports;
+    for (const { port } of view.routesOf(app)) {
+      const last = Math.min(port.end, port.start + WIDEST_RANGE - 1);
+      for (let number: number = port.start; number <= last; number++) ports.add(number);
+    }
+    return ports;
+  }
+
+  async #listen(port: number): Promise<void> {
+    try {
+      // Loopback mode has none: everything comes through published ports.
+      const server = await this.#options.plane.listenPrivate(port);
+      if (server === undefined) return;
+      if (this.#closed) return void server.close();
+      server.on("connection", this.#options.onConnection);
+      server.on("error", (err) => this.#options.log.error({ err, port }, "a listener failed"));
+      this.#servers.set(port, server);
+    } catch (err) {
+      this.#options.log.error({ err, port }, "cannot listen on a port that services use");
+    }
+  }
+
+  /** Takes no new connections; those that are open go on. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#unsubscribe();
+    await this.#running;
+    for (const server of this.#servers.values()) server.close();
+    this.#servers.clear();
+  }
+}

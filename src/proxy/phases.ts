@@ -1,0 +1,32 @@
+import type { Closeness } from "../balancer/closeness.ts";
+import type { Random } from "../balancer/order.ts";
+import type { Limits } from "../config/model.ts";
+import type { Clock } from "../core/clock.ts";
+import type { RegionCode } from "../core/ids.ts";
+import type { MachinePool } from "../machines/pool.ts";
+import type { Caller } from "../network/caller.ts";
+import type { RegistryView } from "../registry/view.ts";
+import type { Settlement } from "./context.ts";
+
+/** What the proxy needs of a logger; pino's fits. */
+export interface Log {
+  debug(details: object, message: string): void;
+  info(details: object, message: string): void;
+  warn(details: object, message: string): void;
+  error(details: object, message: string): void;
+}
+
+/** What every phase may ask for. Made once, by `proxy.ts`. */
+export interface Phases {
+  readonly view: RegistryView;
+  readonly pool: MachinePool;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly closeness: Closeness;
+  readonly region: RegionCode;
+  readonly log: Log;
+  /** The limits in force now: a reload replaces them. */
+  readonly limits: () => Limits;
+  readonly identify: (address: string, port: number) => Caller;
+  readonly onSettled: (settlement: Settlement) => void;
+}

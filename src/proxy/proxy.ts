@@ -1,0 +1,109 @@
+import type { Server, Socket } from "node:net";
+import type { Closeness } from "../balancer/closeness.ts";
+import type { Random } from "../balancer/order.ts";
+import type { Limits } from "../config/model.ts";
+import type { Clock } from "../core/clock.ts";
+import type { Ip6, RegionCode } from "../core/ids.ts";
+import type { Milliseconds } from "../core/units.ts";
+import type { MachinePool } from "../machines/pool.ts";
+import type { Caller } from "../network/caller.ts";
+import type { NetworkPlane } from "../network/plane.ts";
+import type { ChangeFeed, RegistryView } from "../registry/view.ts";
+import type { Entrance } from "./accept.ts";
+import { Budget, descriptorLimit } from "./budget.ts";
+import type { Connection, Handler, Reach, Settlement } from "./context.ts";
+import { handleConnection, type ConnectionPhases } from "./handle-connection.ts";
+import { tcpHandler } from "./handlers/tcp.ts";
+import { Listeners } from "./listeners.ts";
+import type { Log, Phases } from "./phases.ts";
+import { NodeReach } from "./reach.ts";
+import { Tracker, type CutConnection } from "./tracker.ts";
+
+export interface ProxyOptions {
+  readonly view: RegistryView;
+  readonly changes: ChangeFeed;
+  readonly pool: MachinePool;
+  readonly plane: NetworkPlane;
+  readonly limits: Limits;
+  /** The node's own region. */
+  readonly region: RegionCode;
+  readonly closeness: Closeness;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Who is behind a source address. Never asked for published ports. */
+  readonly identify: (address: string, port: number) => Caller;
+  /** Makes the handler of ports with `http`. */
+  readonly http: (reach: Reach) => Handler;
+  /** Called once for every connection (or refused one). HTTP settles its requests itself. */
+  readonly onSettled: (settlement: Settlement) => void;
+  readonly log: Log;
+  /** Sources (CIDR) that must send a PROXY header. */
+  readonly trust: readonly string[];
+  /** Descriptors that this process may have. @default RLIMIT_NOFILE */
+  readonly descriptors?: number;
+}
+
+export interface Proxy {
+  /** Serves a loopback port of the computer that stands for one Flycast address and port. */
+  listenPublished(address: Ip6, port: number, server: Server): void;
+  /** Resolves when all ports that are in use now are listened on. It also happens by itself after each change. */
+  sync(): Promise<void>;
+  reload(limits: Limits): void;
+  /** Takes no new connections, waits for the open ones, and cuts those that last longer. Says which. */
+  drain(timeout: Milliseconds): Promise<readonly CutConnection[]>;
+  /** Cuts everything at once. */
+  close(): Promise<void>;
+  /** Client connections that are open now. */
+  connections(): number;
+  /** For metrics: descriptors of connections in use and allowed, and work that waits. */
+  usage(): { readonly open: number; readonly limit: number; readonly waiting: number };
+}
+
+export function createProxy(options: ProxyOptions): Proxy {
+  let limits = options.limits;
+  const phases: Phases = { ...options, limits: () => limits };
+  const budget = new Budget(phases.limits, options.descriptors ?? descriptorLimit());
+  const tracker = new Tracker();
+  const reach = new NodeReach(phases, budget);
+  const handlers = { tcp: tcpHandler(phases, reach), http: options.http(reach) };
+  const handlerFor = (connection: Connection): Handler =>
+    connection.route.port.handlers.has("http") ? handlers.http : handlers.tcp;
+  const connectionPhases: ConnectionPhases = { ...phases, budget, tracker, handlerFor };
+
+  const serve = (socket: Socket, entrance: Entrance): void => void handleConnection(connectionPhases, socket, entrance);
+  const listeners = new Listeners({ ...options, onConnection: (socket) => serve(socket, { kind: "private" }) });
+  const published = new Set<Server>();
+  const forgetting = options.changes.subscribe((change) => {
+    if (change.kind === "machine" && change.gone) reach.forget(change.id);
+  });
+
+  async function stopListening(): Promise<void> {
+    for (const server of published) server.close();
+    published.clear();
+    await listeners.close();
+  }
+
+  return {
+    listenPublished(address, port, server) {
+      published.add(server);
+      server.on("close", () => published.delete(server));
+      server.on("error", (err) => options.log.error({ err, port }, "a published port failed"));
+      server.on("connection", (socket) => serve(socket, { kind: "published", address, port }));
+    },
+    sync: () => listeners.sync(),
+    reload(next) {
+      limits = next;
+    },
+    async drain(timeout) {
+      await stopListening();
+      return tracker.drain(options.clock, timeout);
+    },
+    async close() {
+      forgetting();
+      await stopListening();
+      await tracker.drain(options.clock, 0 as Milliseconds);
+    },
+    connections: () => tracker.size,
+    usage: () => ({ open: budget.open, limit: budget.limit, waiting: budget.waiting }),
+  };
+}
