@@ -51,6 +51,16 @@ export type Ingress =
       readonly hostPort: number;
     };
 
+/** One address on which the inside finds DNS (port 53, UDP and TCP) and the API (port 4280). */
+export interface ServiceDoor {
+  readonly address: Ip6;
+  /** Undefined for `fdaa::3`: the asker's own source address tells its network. */
+  readonly network: NetworkId | undefined;
+  readonly dnsUdp: UdpSocket;
+  readonly dnsTcp: Server;
+  readonly api: Server;
+}
+
 export interface NetworkPlane {
   readonly mode: NetworkMode;
   /** Routes, rules and `<prefix>::3` for a network. Idempotent. */
@@ -62,10 +72,13 @@ export interface NetworkPlane {
   unplace(id: MachineId): Promise<void>;
   /** A listener on a port for all Flycast addresses. Undefined in loopback mode, where there are only published ports. */
   listenPrivate(port: number): Promise<Server> | undefined;
-  /** UDP and TCP on port 53 of `[fdaa::3]` and every `<prefix>::3`; undefined in loopback mode. */
-  listenDns(): Promise<{ readonly udp: UdpSocket; readonly tcp: Server }> | undefined;
-  /** TCP on `[fdaa::3]:4280` and every `<prefix>::3`; undefined in loopback mode. */
-  listenApi(): Promise<Server> | undefined;
+  /**
+   * Opens DNS and API on `fdaa::3` and on every network's `<prefix>::3`, and calls back once for each: at once for what
+   * exists, later as networks are added. The sockets close with their network. Call once. Never calls back in loopback mode.
+   */
+  onServiceDoor(attach: (door: ServiceDoor) => void): Promise<void>;
+  /** The network of a client namespace (`client`), by its source address, which the kernel has checked. */
+  clientNetwork(address: Ip6): NetworkId | undefined;
   /** Packets that the kernel refused, by reason, since the start: `forged`, `denied_forward`, `denied_input`. */
   refused(): Promise<Readonly<Record<string, number>>>;
   /** What `flycast exec` needs to run a command as a client of a network: a namespace made like a Machine's. */
@@ -75,9 +88,15 @@ export interface NetworkPlane {
 
 /** Handles by which a process outside can enter a client namespace (lab and host mode). */
 export interface ClientPlace {
-  readonly address: Ip6;
-  /** argv to put before the command, run by the user outside. */
+  /** Its 6PN address; undefined in loopback mode, where there is no namespace to enter. */
+  readonly address: Ip6 | undefined;
+  /**
+   * argv to put before the command, run outside by the user who runs the lab. Its working folder is lost: put
+   * `env -C FOLDER` before the command. Root in another user's lab goes through `clientArgv` (linux/client.ts) as well.
+   */
   readonly enter: readonly string[];
+  /** Who runs the lab; undefined in loopback mode. */
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
   /** Lets go of the node's own descriptors once the command runs. */
   release(): void;
 }

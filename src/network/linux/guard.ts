@@ -1,0 +1,31 @@
+/** Who may send what to whom, as lines for `ip -batch` and `nft -f`. Text only: `commands.ts` runs it. */
+import type { Ip4, Ip6, NetworkId } from "../../core/ids.ts";
+
+export interface Commands {
+  /** Lines of `ip -batch`. */
+  readonly ip: readonly string[];
+  /** Statements of `nft -f`. */
+  readonly nft: readonly string[];
+}
+
+/** One end of a veth pair in our namespace, and who sits at the other. */
+export interface Link {
+  /** Interface name on our side. Never used twice: an old one may take a while to go. */
+  readonly name: string;
+  readonly network: NetworkId;
+  /** Its 6PN address: the only IPv6 source that it may use. */
+  readonly address: Ip6;
+  /** The IPv4 pair of the link: the proxy's side and the Machine's. */
+  readonly ours: Ip4;
+  readonly theirs: Ip4;
+}
+
+/** A way to hold the rules of the network: nftables, or routing rules where that is missing. */
+export interface Guard {
+  /** Before anything else. */
+  readonly base: Commands;
+  addNetwork(network: NetworkId): Commands;
+  removeNetwork(network: NetworkId): Commands;
+  addLink(link: Link): Commands;
+  removeLink(link: Link): Commands;
+}

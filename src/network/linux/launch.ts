@@ -1,0 +1,137 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { AppError } from "../../core/errors.ts";
+import { labArgv } from "./init.ts";
+import { OuterSockets } from "./outer-sockets.ts";
+import { systemPath } from "./run.ts";
+import { isWireMessage, type CoreMessage, type OuterFacts, type OuterMessage } from "./wire.ts";
+
+export interface LaunchOptions {
+  /** The program that runs inside; it calls `connectOuter` first of all. */
+  readonly entry: string;
+  readonly args?: readonly string[];
+  /** Options of Node itself, before the entry. */
+  readonly execArgv?: readonly string[];
+  /** The core's whole environment. @default this process's own */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The core's working folder. @default this process's own */
+  readonly folder?: string;
+  /** Whatever the core sends with `send`. */
+  readonly onMessage: (message: unknown) => void;
+}
+
+export interface CoreExit {
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+}
+
+export interface CoreProcess {
+  /** What the core was told of its place outside. */
+  readonly outer: OuterFacts;
+  /** To the core's `onMessage`. Dropped when the core is gone. */
+  send(message: unknown): void;
+  /** Resolves when the core, and with it everything in the lab, has ended. */
+  readonly exited: Promise<CoreExit>;
+  /** Ends everything at once, by SIGKILL. For a proper end, ask the core by message and wait for `exited` first. */
+  kill(): Promise<CoreExit>;
+}
+
+/**
+ * Starts the core inside namespaces of its own and serves its `Outside`. Resolves when the core has called
+ * `connectOuter`. Call it from the main thread: the lab dies with the thread that made it. Its standard output and error are ours.
+ * @errors no_privilege when the lab cannot be built; `probeLab` tells why
+ */
+export function launchCore(options: LaunchOptions): Promise<CoreProcess> {
+  const root = process.getuid?.() === 0;
+  const folder = options.folder ?? process.cwd();
+  const node = [process.execPath, ...(options.execArgv ?? []), options.entry, ...(options.args ?? [])];
+  const [file = "", ...args] = labArgv({ root, folder }, node);
+  const child = spawn(file, args, {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    // A session of its own: Ctrl-C is for us to handle, the core is told.
+    detached: true,
+    env: { ...(options.env ?? process.env), PATH: options.env?.["PATH"] ?? systemPath() },
+  });
+  const sockets = new OuterSockets(child);
+  const exited = new Promise<CoreExit>((resolve) => {
+    child.once("exit", (code, signal) => {
+      sockets.close();
+      resolve({ code: code ?? undefined, signal: signal ?? undefined });
+    });
+    child.once("error", () => resolve({ code: undefined, signal: undefined }));
+  });
+
+  return new Promise((resolve, reject) => {
+    child.once("error", (cause) =>
+      reject(new AppError("missing_tool", `cannot run ${file}: ${cause.message}`, { cause })),
+    );
+    void exited.then((exit) =>
+      reject(new AppError("no_privilege", `the lab ended before it began (${describe(exit)})`)),
+    );
+
+    child.on("message", (raw: unknown) => {
+      if (!isWireMessage(raw)) return;
+      const message = raw as CoreMessage;
+      switch (message.flycast) {
+        case "hello": {
+          const outer: OuterFacts = {
+            initPid: onlyChildOf(child.pid ?? 0),
+            uid: process.getuid?.() ?? 0,
+            gid: process.getgid?.() ?? 0,
+            userNamespace: !root,
+          };
+          send(child, { flycast: "welcome", outer });
+          resolve({
+            outer,
+            send: (body) => send(child, { flycast: "app", body }),
+            exited,
+            kill() {
+              child.kill("SIGKILL");
+              return exited;
+            },
+          });
+          return;
+        }
+        case "open":
+          void sockets.open(message);
+          return;
+        case "taken":
+          sockets.taken(message.id);
+          return;
+        case "app":
+          options.onMessage(message.body);
+      }
+    });
+  });
+}
+
+function send(child: ChildProcess, message: OuterMessage): void {
+  // A core that has just died closes the channel; `exited` tells.
+  if (child.connected) child.send(message, () => undefined);
+}
+
+function describe(exit: CoreExit): string {
+  return exit.signal ?? `exit ${exit.code ?? "unknown"}`;
+}
+
+/** Process 1 of the lab is the only child of `unshare --fork`. */
+function onlyChildOf(pid: number): number {
+  try {
+    const listed = Number.parseInt(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8"), 10);
+    if (Number.isInteger(listed)) return listed;
+  } catch {
+    // The kernel may be built without that file: look for the parent in every process instead.
+  }
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+      // The command's name may hold anything, parentheses included; what follows the last one is fixed.
+      const parent = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1];
+      if (Number(parent) === pid) return Number(name);
+    } catch {
+      // Ended meanwhile.
+    }
+  }
+  throw new AppError("internal", "the lab's first process cannot be found in /proc");
+}

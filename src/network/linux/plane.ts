@@ -1,0 +1,270 @@
+import { rm } from "node:fs/promises";
+import type { Server } from "node:net";
+import { AppError } from "../../core/errors.ts";
+import type { HostId, Ip6, MachineId, NetworkId } from "../../core/ids.ts";
+import { machineAddress } from "../address.ts";
+import type { ClientPlace, DialAddress, NetworkPlane, Place, PlaceRequest, ServiceDoor } from "../plane.ts";
+import { clientEntry } from "./client.ts";
+import { CommandQueue } from "./commands.ts";
+import { Doors, listenInside } from "./doors.ts";
+import type { Guard, Link } from "./guard.ts";
+import { NFT_TABLE, nftGuard } from "./guard-nft.ts";
+import { linkExists, Links } from "./links.ts";
+import { writeMachineFiles } from "./machine-files.ts";
+import { buildNamespace, type Namespace } from "./namespace.ts";
+import { dropArgv } from "./privileges.ts";
+import { mustRun } from "./run.ts";
+import type { OuterFacts } from "./wire.ts";
+
+export interface LinuxPlaneOptions {
+  readonly mode: "lab" | "host";
+  /** Hidden from every Machine and client, whatever else a request hides. */
+  readonly stateDir: string;
+  /** From `connectOuter`: what `client` needs to be entered from outside. */
+  readonly outer: OuterFacts;
+  /** Whether nftables works here (`probeLab`). Without it routing rules isolate networks, and the proxy alone guards ports. */
+  readonly nftables: boolean;
+}
+
+interface Placed {
+  readonly link: Link;
+  readonly namespace: Namespace;
+  readonly folder: string;
+  readonly place: Place;
+}
+
+interface Client {
+  readonly link: Link;
+  readonly folder: string;
+  readonly namespace: Namespace;
+}
+
+/** Namespaces that are built at the same time. More only wait for the kernel's own lock on interfaces. */
+const BUILDS = 4;
+
+/** Host part of the addresses of `flycast exec`. No host has it, so they are never a Machine's. */
+const NO_HOST = 0 as HostId;
+
+/** Networks and Machines in the namespaces of the core. To be made once, in the core, before anything else listens. */
+export async function createLinuxPlane(options: LinuxPlaneOptions): Promise<NetworkPlane> {
+  const plane = new LinuxPlane(options, nftGuard);
+  await plane.prepare();
+  return plane;
+}
+
+class LinuxPlane implements NetworkPlane {
+  readonly mode: "lab" | "host";
+  readonly #options: LinuxPlaneOptions;
+  readonly #guard: Guard;
+  readonly #commands = new CommandQueue();
+  readonly #links = new Links();
+  readonly #doors = new Doors();
+  readonly #networks = new Map<NetworkId, Promise<void>>();
+  readonly #places = new Map<MachineId, Promise<Placed>>();
+  readonly #clients = new Map<Ip6, Client>();
+  readonly #listeners = new Set<Server>();
+  readonly #buildQueue: (() => void)[] = [];
+  #building = 0;
+  #clientNumber = 0;
+
+  constructor(options: LinuxPlaneOptions, guard: Guard) {
+    this.mode = options.mode;
+    this.#options = options;
+    this.#guard = guard;
+  }
+
+  prepare(): Promise<void> {
+    return this.#commands.apply(this.#guard.base);
+  }
+
+  addNetwork(network: NetworkId): Promise<void> {
+    const known = this.#networks.get(network);
+    if (known !== undefined) return known;
+    const added = this.#commands.apply(this.#guard.addNetwork(network)).then(() => this.#doors.add(network));
+    this.#networks.set(network, added);
+    added.catch(() => this.#networks.delete(network));
+    return added;
+  }
+
+  async removeNetwork(network: NetworkId): Promise<void> {
+    const known = this.#networks.get(network);
+    if (known === undefined) return;
+    this.#networks.delete(network);
+    await known;
+    await this.#doors.remove(network);
+    await this.#commands.apply(this.#guard.removeNetwork(network));
+  }
+
+  async place(machine: PlaceRequest): Promise<Place> {
+    const known = this.#places.get(machine.id);
+    if (known !== undefined) return (await known).place;
+    const placing = this.#makePlace(machine);
+    this.#places.set(machine.id, placing);
+    placing.catch(() => this.#places.delete(machine.id));
+    return (await placing).place;
+  }
+
+  async #makePlace(machine: PlaceRequest): Promise<Placed> {
+    const made = await this.#makeNamespace(machine.id, machine.network, machine.address, machine);
+    const { link, namespace } = made;
+    return {
+      ...made,
+      place: {
+        enter: ({ folder, user }) => [
+          "nsenter",
+          `--net=${namespace.paths.net}`,
+          `--mount=${namespace.paths.mount}`,
+          ...dropArgv(folder, user),
+          ...["env", "-C", folder],
+        ],
+        env: { TMPDIR: "/run/tmp" },
+        dial: (port): readonly DialAddress[] => [
+          { host: link.theirs, port },
+          { host: link.address, port },
+        ],
+        members: () => namespace.members(),
+      },
+    };
+  }
+
+  async #makeNamespace(
+    name: string,
+    network: NetworkId,
+    address: Ip6,
+    wanted: Pick<PlaceRequest, "mounts" | "files" | "hidden">,
+  ): Promise<{ readonly link: Link; readonly namespace: Namespace; readonly folder: string }> {
+    await this.addNetwork(network);
+    const link = this.#links.take(network, address);
+    await this.#buildSlot();
+    try {
+      const hidden = [this.#options.stateDir, ...wanted.hidden];
+      const files = await writeMachineFiles(name, { address, link: link.theirs }, { ...wanted, hidden });
+      const namespace = await buildNamespace(link, files.binds);
+      try {
+        await this.#commands.apply(this.#guard.addLink(link));
+      } catch (error) {
+        namespace.close();
+        throw error;
+      }
+      return { link, namespace, folder: files.folder };
+    } catch (error) {
+      this.#links.giveBack(link);
+      throw error;
+    } finally {
+      this.#building--;
+      this.#buildQueue.shift()?.();
+    }
+  }
+
+  async #buildSlot(): Promise<void> {
+    while (this.#building >= BUILDS) await new Promise<void>((resolve) => this.#buildQueue.push(resolve));
+    this.#building++;
+  }
+
+  async unplace(id: MachineId): Promise<void> {
+    const placing = this.#places.get(id);
+    if (placing === undefined) return;
+    const placed = await placing.catch(() => undefined);
+    if (placed === undefined || this.#places.get(id) !== placing) return;
+    this.#places.delete(id);
+    await this.#takeDown(placed);
+  }
+
+  async #takeDown(made: {
+    readonly link: Link;
+    readonly namespace: Namespace;
+    readonly folder: string;
+  }): Promise<void> {
+    await killAll(made.namespace);
+    made.namespace.close();
+    await this.#forget(made.link, made.folder);
+  }
+
+  async #forget(link: Link, folder: string): Promise<void> {
+    const commands = this.#guard.removeLink(link);
+    await this.#commands.apply(linkExists(link) ? commands : { ...commands, ip: [] });
+    this.#links.giveBack(link);
+    await rm(folder, { recursive: true, force: true });
+  }
+
+  async listenPrivate(port: number): Promise<Server> {
+    const server = await listenInside("::", port);
+    this.#listeners.add(server);
+    server.once("close", () => this.#listeners.delete(server));
+    return server;
+  }
+
+  onServiceDoor(attach: (door: ServiceDoor) => void): Promise<void> {
+    return this.#doors.start(attach);
+  }
+
+  clientNetwork(address: Ip6): NetworkId | undefined {
+    return this.#clients.get(address)?.link.network;
+  }
+
+  async refused(): Promise<Readonly<Record<string, number>>> {
+    if (!this.#options.nftables) return {};
+    const text = await mustRun(["nft", "-j", "list", "counters", "table", ...NFT_TABLE.split(" ")]);
+    return parseCounters(text);
+  }
+
+  async client(network: NetworkId): Promise<ClientPlace> {
+    await this.#forgetEndedClients();
+    const address = machineAddress(network, NO_HOST, 0x1_0000 + this.#clientNumber++);
+    const name = `client-${this.#clientNumber}`;
+    const made = await this.#makeNamespace(name, network, address, { mounts: [], files: [], hidden: [] });
+    this.#clients.set(address, made);
+    return {
+      address,
+      enter: clientEntry(this.#options.outer, process.pid, made.namespace.descriptors),
+      owner: { uid: this.#options.outer.uid, gid: this.#options.outer.gid },
+      release: () => made.namespace.close(),
+    };
+  }
+
+  /** A client's namespace ends with its last process, and nothing tells when that is: its link is gone then. */
+  async #forgetEndedClients(): Promise<void> {
+    for (const [address, client] of this.#clients) {
+      if (linkExists(client.link)) continue;
+      this.#clients.delete(address);
+      await this.#forget(client.link, client.folder);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#doors.close();
+    for (const server of this.#listeners) server.close();
+    await Promise.all([...this.#places.keys()].map((id) => this.unplace(id)));
+    for (const client of this.#clients.values()) await this.#takeDown(client);
+    this.#clients.clear();
+  }
+}
+
+/** SIGKILL to all, again until there is nobody: a process may fork between the look and the kill. */
+async function killAll(namespace: Namespace): Promise<void> {
+  for (let round = 0; ; round++) {
+    const members = namespace.members();
+    if (members.length === 0) return;
+    if (round === 1000) throw new AppError("internal", `${members.length} processes do not end, not even by SIGKILL`);
+    for (const pid of members) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // Ended by itself.
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, Math.min(50, round)));
+  }
+}
+
+const COUNTER_NAMES = new Set(["forged", "denied_forward", "denied_input"]);
+
+/** Packets by counter, from `nft -j list counters`. */
+function parseCounters(text: string): Readonly<Record<string, number>> {
+  const found: Record<string, number> = {};
+  const { nftables } = JSON.parse(text) as { nftables: readonly { counter?: { name: string; packets: number } }[] };
+  for (const { counter } of nftables) {
+    if (counter !== undefined && COUNTER_NAMES.has(counter.name)) found[counter.name] = counter.packets;
+  }
+  return found;
+}

@@ -1,0 +1,42 @@
+/** What the outer process and the core say to each other over their IPC channel. Both are our own program, one version. */
+
+/** From the core. Handles travel beside the answers: a server, a UDP socket or a connected socket. */
+export type CoreMessage =
+  /** The first word: the core runs and knows its own pid. */
+  | { readonly flycast: "hello"; readonly pid: number }
+  | {
+      readonly flycast: "open";
+      readonly id: number;
+      readonly what: Opening;
+      readonly host: string;
+      readonly port: number;
+    }
+  /** The handle arrived and is in use: the outer copy may close. */
+  | { readonly flycast: "taken"; readonly id: number }
+  | { readonly flycast: "app"; readonly body: unknown };
+
+export type OuterMessage =
+  | { readonly flycast: "welcome"; readonly outer: OuterFacts }
+  /** Comes with the handle that was asked for. */
+  | { readonly flycast: "opened"; readonly id: number }
+  | { readonly flycast: "refused"; readonly id: number; readonly code: string; readonly message: string }
+  /** A connection that the outer copy of a listener accepted before it was closed. Comes with the socket. */
+  | { readonly flycast: "straggler"; readonly id: number }
+  | { readonly flycast: "app"; readonly body: unknown };
+
+export type Opening = "listen" | "udp" | "dial";
+
+/** What only a process outside can know of the lab. */
+export interface OuterFacts {
+  /** Process 1 of the lab as the outside numbers it: how `flycast exec` enters. */
+  readonly initPid: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Whether the lab has a user namespace of its own (always, unless made by root). */
+  readonly userNamespace: boolean;
+}
+
+/** Whether a message on the channel is one of ours; anything else is not for us. */
+export function isWireMessage(message: unknown): message is { readonly flycast: string } {
+  return typeof message === "object" && message !== null && "flycast" in message;
+}
