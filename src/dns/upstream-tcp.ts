@@ -7,8 +7,8 @@ import type { Upstream } from "./upstream.ts";
  * when there is none. Aborting `signal` ends it. The caller bounds the time.
  */
 export async function askOverTcp(
-  outside: Outside,
-  upstream: Upstream,
+  outside: Pick<Outside, "dial">,
+  upstream: Pick<Upstream, "host" | "port">,
   message: Buffer,
   signal: AbortSignal,
 ): Promise<Buffer> {
