@@ -1,19 +1,11 @@
 import { Hono } from "hono";
 import { streamText } from "hono/streaming";
 import { AppError } from "../core/errors.ts";
-import {
-  DEFAULT_NETWORK,
-  parseAppName,
-  parseMachineId,
-  parseNetworkName,
-  parseOrgSlug,
-  PERSONAL_ORG,
-  type MachineId,
-} from "../core/ids.ts";
-import type { Result } from "../core/result.ts";
+import { DEFAULT_NETWORK, parseNetworkName, parseOrgSlug, PERSONAL_ORG, type MachineId } from "../core/ids.ts";
 import type { ClientPlace } from "../network/plane.ts";
-import type { App, Machine, Network } from "../registry/model.ts";
+import type { Machine, Network } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
+import { findApp, findMachine, maySee, valid } from "./lookup.ts";
 import type { ApiEnv } from "./server.ts";
 import { appStatus, sortedApps, type NodeStatus, type StatusSources } from "./status.ts";
 import type { Principal } from "./tokens.ts";
@@ -98,35 +90,6 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
   });
 
   return routes;
-}
-
-export function valid<T>(result: Result<T, string>): T {
-  if (!result.ok) throw new AppError("invalid", result.error);
-  return result.value;
-}
-
-export function maySee(principal: Principal, app: App): boolean {
-  return principal.kind === "node" || principal.org === app.org;
-}
-
-/** @errors not_found, also for apps of other organisations: whether they exist is theirs to know. */
-export function findApp(view: RegistryView, principal: Principal, name: string): App {
-  const app = view.app(valid(parseAppName(name)));
-  if (app === undefined || !maySee(principal, app)) {
-    throw new AppError("not_found", `there is no app "${name}"`, { details: { next: "flycast apps list" } });
-  }
-  return app;
-}
-
-/** @errors not_found */
-export function findMachine(view: RegistryView, principal: Principal, id: string): Machine {
-  const parsed = parseMachineId(id);
-  const machine = parsed.ok ? view.machine(parsed.value) : undefined;
-  const app = machine === undefined ? undefined : view.app(machine.app);
-  if (machine === undefined || app === undefined || !maySee(principal, app)) {
-    throw new AppError("not_found", `there is no Machine "${id}"`, { details: { next: "flycast machines list" } });
-  }
-  return machine;
 }
 
 function selectMachines(

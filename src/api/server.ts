@@ -1,14 +1,18 @@
 import { createServer, type IncomingMessage } from "node:http";
 import type { Server } from "node:net";
 import { getRequestListener } from "@hono/node-server";
-import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { AppError, toAppError } from "../core/errors.ts";
 import type { NetworkId } from "../core/ids.ts";
-import type { Registry } from "../registry/commands.ts";
+import type { Region } from "../core/regions.ts";
+import type { App } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
+import { newRouter } from "./openapi.ts";
 import { problem } from "./problem.ts";
+import { appRoutes } from "./routes-apps.ts";
 import { flycastRoutes, type FlycastDeps } from "./routes-flycast.ts";
+import { machineRoutes, type MachineRoutesOptions } from "./routes-machines.ts";
+import { platformRoutes } from "./routes-platform.ts";
 import { authenticate, bearerOf, type Principal } from "./tokens.ts";
 
 /** Where a request came in: the computer's loopback, or from inside a network. */
@@ -19,8 +23,9 @@ export interface ApiEnv {
   Bindings: { incoming: IncomingMessage };
 }
 
-export interface ApiOptions extends FlycastDeps {
-  readonly registry: Registry;
+export interface ApiOptions extends FlycastDeps, MachineRoutesOptions {
+  readonly regions: () => readonly Region[];
+  readonly version: string;
   /** The node's own token, from the state folder. */
   readonly nodeToken: string;
   readonly metrics: () => Promise<string>;
@@ -41,7 +46,7 @@ const MAX_BODY = 1024 * 1024;
 /** The HTTP API. Every answer but those named in `isOpen` needs a token. */
 export function createApi(options: ApiOptions): Api {
   const vias = new WeakMap<object, Via["kind"]>();
-  const app = new Hono<ApiEnv>();
+  const app = newRouter();
 
   app.onError((thrown, c) => {
     const error = toAppError(thrown);
@@ -90,6 +95,18 @@ export function createApi(options: ApiOptions): Api {
     c.text(await options.metrics(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
   );
   app.route("/flycast/v1", flycastRoutes(options));
+  app.route(
+    "/v1",
+    appRoutes(options.registry, (owner, force) => destroyAll(options, owner, force)),
+  );
+  app.route("/v1", machineRoutes(options));
+  app.route("/v1", platformRoutes(options.regions, options.nodeRegion));
+  app.doc31("/openapi.json", {
+    openapi: "3.1.0",
+    info: { title: "Flycast Machines API", version: options.version },
+    security: [{ bearer: [] }],
+  });
+  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
 
   const listener = getRequestListener(app.fetch);
   const http = createServer(
@@ -117,6 +134,13 @@ export function createApi(options: ApiOptions): Api {
       });
     },
   };
+}
+
+async function destroyAll(options: ApiOptions, app: App, force: boolean): Promise<void> {
+  const machines = options.registry.view.machinesOf(app.name);
+  await Promise.all(
+    machines.map((machine) => options.machines.destroy(machine.id, { force, because: "its app is destroyed" })),
+  );
 }
 
 function isOpen(method: string, path: string, kind: Via["kind"]): boolean {

@@ -1,0 +1,199 @@
+import { createRoute, z } from "@hono/zod-openapi";
+import { AppError } from "../core/errors.ts";
+import {
+  DEFAULT_NETWORK,
+  parseAppName,
+  parseNetworkName,
+  parseOrgSlug,
+  PERSONAL_ORG,
+  type OrgSlug,
+} from "../core/ids.ts";
+import { parseIp6 } from "../network/address.ts";
+import type { Registry } from "../registry/commands.ts";
+import type { App } from "../registry/model.ts";
+import { findApp, maySee, valid } from "./lookup.ts";
+import { newRouter, type Router } from "./openapi.ts";
+import { appJson, ipJson } from "./platform-json.ts";
+import { allocateSchema, appSchema, createAppSchema, errorSchema, ipSchema } from "./platform-schemas.ts";
+import type { Principal } from "./tokens.ts";
+
+const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
+const refused = { description: "refused", content: json(errorSchema) };
+const appParam = z.object({ app: z.string().max(63) });
+
+/** `/v1/apps` and `/v1/apps/{app}/ip_assignments` (reference §10.3, §6.4). */
+export function appRoutes(registry: Registry, destroyMachines: (app: App, force: boolean) => Promise<void>): Router {
+  const { view, commands } = registry;
+  const routes = newRouter();
+  const show = (app: App): object =>
+    appJson(
+      app,
+      view.organisation(app.org),
+      view.network(app.network)?.name ?? "default",
+      view.machinesOf(app.name).length,
+    );
+
+  routes.openapi(
+    createRoute({
+      method: "get",
+      path: "/apps",
+      request: { query: z.object({ org_slug: z.string().optional(), app_role: z.string().optional() }) },
+      responses: {
+        200: {
+          description: "the apps of an organisation",
+          content: json(z.object({ total_apps: z.number(), apps: z.array(appSchema) })),
+        },
+        default: refused,
+      },
+    }),
+    (c) => {
+      const { org_slug: org } = c.req.valid("query");
+      const apps = [...view.apps()]
+        .filter((app) => maySee(c.get("principal"), app) && (org === undefined || org === "" || app.org === org))
+        .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+        .map(show);
+      return c.json({ total_apps: apps.length, apps } as never, 200);
+    },
+  );
+
+  routes.openapi(
+    createRoute({
+      method: "post",
+      path: "/apps",
+      request: { body: { content: json(createAppSchema), required: true } },
+      responses: { 201: { description: "made", content: json(appSchema) }, default: refused },
+    }),
+    async (c) => {
+      const body = c.req.valid("json");
+      const name = valid(parseAppName(body.name ?? body.app_name ?? ""));
+      const org = ownOrg(c.get("principal"), body.org_slug);
+      if (view.organisation(org) === undefined) throw new AppError("not_found", `there is no organisation "${org}"`);
+      const network =
+        body.network == null || body.network === "" ? DEFAULT_NETWORK : valid(parseNetworkName(body.network));
+      const app = await commands.createApp({ name, org, network });
+      return c.json(show(app) as never, 201);
+    },
+  );
+
+  routes.openapi(
+    createRoute({
+      method: "get",
+      path: "/apps/{app}",
+      request: { params: appParam },
+      responses: { 200: { description: "the app", content: json(appSchema) }, default: refused },
+    }),
+    (c) => c.json(show(findApp(view, c.get("principal"), c.req.valid("param").app)) as never, 200),
+  );
+
+  routes.openapi(
+    createRoute({
+      method: "delete",
+      path: "/apps/{app}",
+      request: { params: appParam, query: z.object({ force: z.string().optional() }) },
+      responses: { 202: { description: "destroyed with its Machines and addresses" }, default: refused },
+    }),
+    async (c) => {
+      const app = findApp(view, c.get("principal"), c.req.valid("param").app);
+      await destroyMachines(app, true);
+      await commands.destroyApp(app.name);
+      return c.body(null, 202);
+    },
+  );
+
+  routes.openapi(
+    createRoute({
+      method: "get",
+      path: "/apps/{app}/ip_assignments",
+      request: { params: appParam },
+      responses: {
+        200: { description: "the app's addresses", content: json(z.object({ ips: z.array(ipSchema) })) },
+        default: refused,
+      },
+    }),
+    (c) => {
+      const app = findApp(view, c.get("principal"), c.req.valid("param").app);
+      return c.json({ ips: view.addressesOf(app.name).map(ipJson) } as never, 200);
+    },
+  );
+
+  routes.openapi(
+    createRoute({
+      method: "post",
+      path: "/apps/{app}/ip_assignments",
+      request: { params: appParam, body: { content: json(allocateSchema), required: true } },
+      responses: { 200: { description: "the new address", content: json(ipSchema) }, default: refused },
+    }),
+    async (c) => {
+      const principal = c.get("principal");
+      const app = findApp(view, principal, c.req.valid("param").app);
+      const body = c.req.valid("json");
+      if (body.type !== "private_v6") {
+        throw new AppError(
+          "unsupported",
+          `addresses of type "${body.type}" are public; this node has private ones only: private_v6`,
+        );
+      }
+      return c.json(
+        ipJson(await allocate(registry, principal, app, body.org_slug ?? "", body.network ?? "")) as never,
+        200,
+      );
+    },
+  );
+
+  routes.openapi(
+    createRoute({
+      method: "delete",
+      path: "/apps/{app}/ip_assignments/{ip}",
+      request: { params: appParam.extend({ ip: z.string().max(64) }) },
+      responses: { 200: { description: "released" }, default: refused },
+    }),
+    async (c) => {
+      const { app: name, ip } = c.req.valid("param");
+      const app = findApp(view, c.get("principal"), name);
+      const address = parseIp6(decodeURIComponent(ip));
+      if (!address.ok) throw new AppError("invalid", `Invalid IP address: '${ip}'`);
+      await commands.releaseAddress(app.name, address.value);
+      return c.body(null, 200);
+    },
+  );
+  return routes;
+}
+
+/**
+ * A Flycast address by the rules of reference §6.2: nothing given means the default network of the app's own organisation,
+ * whatever network the app itself is on.
+ * @errors not_found, forbidden
+ */
+export async function allocate(
+  registry: Registry,
+  principal: Principal,
+  app: App,
+  orgSlug: string,
+  networkName: string,
+) {
+  const org = orgSlug === "" ? app.org : valid(parseOrgSlug(orgSlug));
+  if (principal.kind === "org" && principal.org !== org) {
+    throw new AppError("forbidden", `the token gives no access to organisation "${org}"`);
+  }
+  if (registry.view.organisation(org) === undefined) {
+    throw new AppError("not_found", `there is no organisation "${org}"`, { details: { next: "flycast orgs list" } });
+  }
+  const name = networkName === "" ? DEFAULT_NETWORK : valid(parseNetworkName(networkName));
+  const network = registry.view.networkNamed(org, name);
+  if (network === undefined) {
+    throw new AppError(
+      "not_found",
+      `organisation "${org}" has no network "${name}"; make an app on it first (apps create --network ${name})`,
+    );
+  }
+  return registry.commands.allocateAddress(app.name, network.id);
+}
+
+function ownOrg(principal: Principal, slug: string | null | undefined): OrgSlug {
+  const own = principal.kind === "org" ? principal.org : PERSONAL_ORG;
+  if (slug == null || slug === "") return own;
+  const org = valid(parseOrgSlug(slug));
+  if (principal.kind === "org" && principal.org !== org)
+    throw new AppError("forbidden", `the token gives no access to organisation "${org}"`);
+  return org;
+}

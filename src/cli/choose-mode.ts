@@ -1,0 +1,33 @@
+import { AppError } from "../core/errors.ts";
+import type { NodeConfig } from "../config/model.ts";
+import { probeLab } from "../network/linux/probe.ts";
+import type { NetworkMode } from "../network/plane.ts";
+
+export interface ChosenMode {
+  readonly mode: NetworkMode;
+  /** What people should know: why the lab is not to be had, or what is missing in it. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * `auto` finds out by building a throw-away namespace, and never fails; a mode that was asked for does, when it cannot be had.
+ * @errors no_privilege, unsupported
+ */
+export async function chooseMode(wanted: NodeConfig["networkMode"]): Promise<ChosenMode> {
+  if (wanted === "loopback") return { mode: "loopback", notes: [] };
+  if (wanted === "host") {
+    throw new AppError("unsupported", "`flycast up` runs in lab or loopback mode; host mode is for `flycast serve`.");
+  }
+  const probe = await probeLab();
+  if (probe.ok) return { mode: "lab", notes: [] };
+  const why = `${probe.step}: ${probe.stderr.trim() || "refused"}`;
+  if (wanted === "lab") {
+    throw new AppError("no_privilege", `Lab mode is not possible here (${why}). ${probe.remedy}`, {
+      details: { next: "flycast doctor, or --network-mode loopback" },
+    });
+  }
+  return { mode: "loopback", notes: [`Lab mode is not possible here (${why}). ${probe.remedy}`] };
+}
+
+export const LOOPBACK_NOTE =
+  "Loopback mode: Machines share this computer's network. There is no isolation between apps or organisations, and .flycast names resolve only at the DNS port below.";

@@ -1,0 +1,118 @@
+import { fileURLToPath } from "node:url";
+import { AppError, ERROR_CODES, type ErrorCode } from "../core/errors.ts";
+import type { Workspace } from "../config/model.ts";
+import { launchCore } from "../network/linux/launch.ts";
+import { directOutside } from "../network/outside-direct.ts";
+import type { NetworkMode } from "../network/plane.ts";
+import type { FromNode, NodeFailure, ToNode } from "./node-protocol.ts";
+import { decode, encode } from "./wire.ts";
+
+/** A node that was started by this command: in this process, or in a lab of its own. */
+export interface NodeProcess {
+  /** What the files say now. @errors whatever refuses it; then nothing has changed */
+  apply(workspace: Workspace): Promise<readonly string[]>;
+  /** Drains, unless `cut`, and ends. A second call with `cut` does not wait any longer. */
+  shutdown(cut: boolean): void;
+  /** Resolves when it has ended; `failure` tells why, if nobody asked it to. */
+  readonly ended: Promise<{ readonly cut: readonly string[]; readonly failure: NodeFailure | undefined }>;
+}
+
+export interface StartNode {
+  readonly workspace: Workspace;
+  readonly mode: NetworkMode;
+  readonly version: string;
+  readonly onEvent: (event: (FromNode & { kind: "event" })["event"]) => void;
+}
+
+export async function startNode(options: StartNode): Promise<NodeProcess> {
+  const talk = new Conversation(options.onEvent);
+  if (options.mode === "lab") {
+    const core = await launchCore({
+      entry: coreEntry(),
+      execArgv: process.execArgv,
+      onMessage: (text) => {
+        if (typeof text === "string") talk.receive(decode<FromNode>(text));
+      },
+    });
+    talk.send = (message) => core.send(encode(message));
+    void core.exited.then((exit) =>
+      talk.finish(exit.code === 0 ? undefined : { code: "internal", message: `the lab ended unexpectedly (${exit.signal ?? `exit code ${exit.code ?? "?"}`})` }),
+    );
+  } else {
+    // Loaded only here: in lab mode the outer process stays small.
+    const { NodeSide } = await import("./node-side.ts");
+    const side = new NodeSide(
+      directOutside,
+      (message) => talk.receive(message),
+      () => talk.finish(undefined),
+    );
+    talk.send = (message) => side.receive(message);
+  }
+  talk.send({ kind: "start", workspace: options.workspace, mode: options.mode, version: options.version });
+  return talk;
+}
+
+/** `core.js` beside the built program, `core.ts` beside the source. */
+function coreEntry(): string {
+  return fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./core.ts" : "./core.js", import.meta.url));
+}
+
+class Conversation implements NodeProcess {
+  send: (message: ToNode) => void = () => undefined;
+  readonly ended: NodeProcess["ended"];
+  readonly #onEvent: StartNode["onEvent"];
+  readonly #applies = new Map<number, { resolve: (changed: readonly string[]) => void; reject: (error: AppError) => void }>();
+  #sequence = 0;
+  #cut: readonly string[] = [];
+  #failure: NodeFailure | undefined;
+  #finish: (value: { cut: readonly string[]; failure: NodeFailure | undefined }) => void = () => undefined;
+
+  constructor(onEvent: StartNode["onEvent"]) {
+    this.#onEvent = onEvent;
+    this.ended = new Promise((resolve) => {
+      this.#finish = resolve;
+    });
+  }
+
+  apply(workspace: Workspace): Promise<readonly string[]> {
+    const id = ++this.#sequence;
+    return new Promise((resolve, reject) => {
+      this.#applies.set(id, { resolve, reject });
+      this.send({ kind: "apply", id, workspace });
+    });
+  }
+
+  shutdown(cut: boolean): void {
+    this.send({ kind: "shutdown", cut });
+  }
+
+  receive(message: FromNode): void {
+    switch (message.kind) {
+      case "event":
+        this.#onEvent(message.event);
+        return;
+      case "failed":
+        this.#failure = message.failure;
+        return;
+      case "applied": {
+        const waiting = this.#applies.get(message.id);
+        this.#applies.delete(message.id);
+        if (message.failure === undefined) waiting?.resolve(message.changed);
+        else waiting?.reject(errorOf(message.failure));
+        return;
+      }
+      case "ended":
+        this.#cut = message.cut;
+        return;
+    }
+  }
+
+  finish(failure: NodeFailure | undefined): void {
+    this.#finish({ cut: this.#cut, failure: this.#failure ?? failure });
+  }
+}
+
+export function errorOf(failure: NodeFailure): AppError {
+  const code = failure.code in ERROR_CODES ? (failure.code as ErrorCode) : "internal";
+  return new AppError(code, failure.message, { details: failure.next === undefined ? {} : { next: failure.next } });
+}

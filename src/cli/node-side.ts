@@ -1,0 +1,75 @@
+import type { SystemEvent } from "../api/events.ts";
+import { toAppError } from "../core/errors.ts";
+import { startSystem, type System } from "../main.ts";
+import type { Outside } from "../network/outside.ts";
+import type { FromNode, NodeFailure, ToNode } from "./node-protocol.ts";
+
+/** The node's end of the conversation with `up` or `serve`: one system, started once, changed and ended by messages. */
+export class NodeSide {
+  readonly #outside: Outside;
+  readonly #send: (message: FromNode) => void;
+  readonly #end: () => void;
+  #system: Promise<System> | undefined;
+  #ending = false;
+
+  constructor(outside: Outside, send: (message: FromNode) => void, end: () => void) {
+    this.#outside = outside;
+    this.#send = send;
+    this.#end = end;
+  }
+
+  receive(message: ToNode): void {
+    switch (message.kind) {
+      case "start":
+        void this.#start(message);
+        return;
+      case "apply":
+        void this.#apply(message);
+        return;
+      case "shutdown":
+        void this.#shutdown(message.cut);
+        return;
+    }
+  }
+
+  async #start(message: ToNode & { kind: "start" }): Promise<void> {
+    this.#system = startSystem({
+      workspace: message.workspace,
+      mode: message.mode,
+      version: message.version,
+      outside: this.#outside,
+      emit: (event: SystemEvent) => this.#send({ kind: "event", event }),
+    });
+    try {
+      await this.#system;
+    } catch (thrown) {
+      this.#send({ kind: "failed", failure: failureOf(thrown) });
+      this.#end();
+    }
+  }
+
+  async #apply(message: ToNode & { kind: "apply" }): Promise<void> {
+    try {
+      const changed = (await (await this.#system)?.apply(message.workspace)) ?? [];
+      this.#send({ kind: "applied", id: message.id, changed });
+    } catch (thrown) {
+      this.#send({ kind: "applied", id: message.id, changed: [], failure: failureOf(thrown) });
+    }
+  }
+
+  async #shutdown(cut: boolean): Promise<void> {
+    if (this.#ending && !cut) return;
+    this.#ending = true;
+    const system = await this.#system?.catch(() => undefined);
+    const named = (await system?.shutdown({ cut }).catch(() => [])) ?? [];
+    this.#send({ kind: "ended", cut: named });
+    this.#end();
+  }
+}
+
+function failureOf(thrown: unknown): NodeFailure {
+  const error = toAppError(thrown);
+  const next = error.details["next"];
+  if (error.code === "internal" && process.env["FLYCAST_DEBUG"] !== undefined) console.error(thrown);
+  return { code: error.code, message: error.message, ...(typeof next === "string" ? { next } : {}) };
+}
