@@ -186,10 +186,10 @@ function fromHttpOptions(options: Record<string, unknown>): HttpOptions {
       (entry): ReplayCacheRule => {
         const rule = record(entry);
         return {
-          pathPrefix: String(rule["path_prefix"] ?? "/"),
+          pathPrefix: typeof rule["path_prefix"] === "string" ? rule["path_prefix"] : "/",
           ttl: seconds(Math.max(10, Number(rule["ttl_seconds"]) || 10)),
           type: rule["type"] === "header" ? "header" : "cookie",
-          name: String(rule["name"] ?? ""),
+          name: typeof rule["name"] === "string" ? rule["name"] : "",
           allowBypass: rule["allow_bypass"] === true,
         };
       },

@@ -1,4 +1,4 @@
-import { Command, CommanderError, Option } from "commander";
+import { Command, Option, type CommanderError } from "commander";
 import { toAppError } from "../core/errors.ts";
 import { EXIT, reportError } from "./output.ts";
 import { version } from "./version.ts";
