@@ -2,16 +2,18 @@ import { AppError } from "../../core/errors.ts";
 import type { Commands } from "./guard.ts";
 import { run } from "./run.ts";
 
-/** One process for both programs. The texts come as arguments: a Machine's lines are far below the limit of 128 KiB each. */
+/** One process for all of them. The texts come as arguments: a Machine's lines are far below the limit of 128 KiB each. */
 const APPLY = `
 if [ -n "$1" ]; then printf %s "$1" | ip -batch - || exit 60; fi
-if [ -n "$2" ]; then printf %s "$2" | nft -f - || exit 61; fi
+if [ -n "$2" ]; then printf %s "$2" | ip -6 -batch - || exit 60; fi
+if [ -n "$3" ]; then printf %s "$3" | nft -f - || exit 61; fi
 `;
 /** Goes on after a line that fails, and fails in the end. */
 const APPLY_AGAIN = `
 refused=0
 if [ -n "$1" ]; then printf %s "$1" | ip -force -batch - || refused=60; fi
-if [ -n "$2" ]; then printf %s "$2" | nft -f - || refused=61; fi
+if [ -n "$2" ]; then printf %s "$2" | ip -6 -force -batch - || refused=60; fi
+if [ -n "$3" ]; then printf %s "$3" | nft -f - || refused=61; fi
 exit $refused
 `;
 /** Unprivileged nftables transactions are bounded (2,000 elements pass, 3,000 do not), and so is one argument. */
@@ -49,7 +51,7 @@ export class CommandQueue {
     let lines = 0;
     let count = 0;
     for (const { commands } of this.#waiting) {
-      lines += commands.ip.length + commands.nft.length;
+      lines += commands.ip.length + commands.ip6.length + commands.nft.length;
       if (count > 0 && lines > MAX_LINES) break;
       count++;
     }
@@ -59,6 +61,7 @@ export class CommandQueue {
   async #runBatch(jobs: readonly Job[]): Promise<void> {
     const error = await applyNow({
       ip: jobs.flatMap((job) => job.commands.ip),
+      ip6: jobs.flatMap((job) => job.commands.ip6),
       nft: jobs.flatMap((job) => job.commands.nft),
     });
     if (error === undefined) {
@@ -82,7 +85,7 @@ export class CommandQueue {
 
 async function applyNow(commands: Commands, script = APPLY): Promise<AppError | undefined> {
   const text = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join("");
-  const result = await run(["sh", "-c", script, "sh", text(commands.ip), text(commands.nft)]);
+  const result = await run(["sh", "-c", script, "sh", text(commands.ip), text(commands.ip6), text(commands.nft)]);
   if (result.code === 0) return undefined;
   const program = result.code === 61 ? "nft" : "ip";
   return new AppError("internal", `${program} refused a change: ${result.stderr.trim()}`, {

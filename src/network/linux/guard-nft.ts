@@ -103,25 +103,30 @@ export const nftGuard: Guard = {
       `link set dev ${SINK}-peer addrgenmode none up`,
       `route add fdaa::/16 dev ${SINK}`,
     ],
+    ip6: [],
     nft: [RULESET],
   },
   addNetwork: (network): Commands => ({
     ip: localAddresses("add", network),
+    ip6: [],
     nft: networkElements("add", network),
   }),
   removeNetwork: (network): Commands => ({
     ip: localAddresses("del", network),
+    ip6: [],
     nft: networkElements("delete", network),
   }),
   addLink: (link: Link): Commands => ({
     ip: linkLines(link),
+    ip6: [],
     nft: [
       element("add", "link6", `"${link.name}" . ${link.address}`),
       element("add", "link4", `"${link.name}" . ${link.theirs}`),
     ],
   }),
-  removeLink: (link: Link): Commands => ({
-    ip: [`link del dev ${link.name}`],
+  removeLink: (link: Link, present: boolean): Commands => ({
+    ip: present ? [`link del dev ${link.name}`] : [],
+    ip6: [],
     nft: [
       element("delete", "link6", `"${link.name}" . ${link.address}`),
       element("delete", "link4", `"${link.name}" . ${link.theirs}`),

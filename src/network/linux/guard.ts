@@ -2,8 +2,10 @@
 import type { Ip4, Ip6, NetworkId } from "../../core/ids.ts";
 
 export interface Commands {
-  /** Lines of `ip -batch`. */
+  /** Lines of `ip -batch`: the family follows from the address in the line. */
   readonly ip: readonly string[];
+  /** Lines of `ip -6 -batch`, for rules that name no address. Run after `ip`. */
+  readonly ip6: readonly string[];
   /** Statements of `nft -f`. */
   readonly nft: readonly string[];
 }
@@ -27,5 +29,6 @@ export interface Guard {
   addNetwork(network: NetworkId): Commands;
   removeNetwork(network: NetworkId): Commands;
   addLink(link: Link): Commands;
-  removeLink(link: Link): Commands;
+  /** `present`: whether our end of it is still there; it goes by itself when the namespace at its other end does. */
+  removeLink(link: Link, present: boolean): Commands;
 }

@@ -47,8 +47,7 @@ export function labArgv(
   command: readonly string[],
 ): readonly string[] {
   const user = how.root ? [] : ["--user", "--map-current-user", "--keep-caps"];
-  return [
-    ...["setpriv", "--pdeathsig", "KILL", "unshare", ...user, "--net", "--mount", "--pid", "--fork", "--kill-child"],
-    ...["sh", "-c", INIT_SCRIPT, "sh", how.folder, ...command],
-  ];
+  const outermost = ["setpriv", "--pdeathsig", "KILL"];
+  const spaces = ["unshare", ...user, "--net", "--mount", "--pid", "--fork", "--kill-child"];
+  return [...outermost, ...spaces, "sh", "-c", INIT_SCRIPT, "sh", how.folder, ...command];
 }

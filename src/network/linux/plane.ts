@@ -9,6 +9,7 @@ import { CommandQueue } from "./commands.ts";
 import { Doors, listenInside } from "./doors.ts";
 import type { Guard, Link } from "./guard.ts";
 import { NFT_TABLE, nftGuard } from "./guard-nft.ts";
+import { rulesGuard } from "./guard-rules.ts";
 import { linkExists, Links } from "./links.ts";
 import { writeMachineFiles } from "./machine-files.ts";
 import { buildNamespace, type Namespace } from "./namespace.ts";
@@ -47,7 +48,7 @@ const NO_HOST = 0 as HostId;
 
 /** Networks and Machines in the namespaces of the core. To be made once, in the core, before anything else listens. */
 export async function createLinuxPlane(options: LinuxPlaneOptions): Promise<NetworkPlane> {
-  const plane = new LinuxPlane(options, nftGuard);
+  const plane = new LinuxPlane(options, options.nftables ? nftGuard : rulesGuard);
   await plane.prepare();
   return plane;
 }
@@ -115,7 +116,9 @@ class LinuxPlane implements NetworkPlane {
           `--net=${namespace.paths.net}`,
           `--mount=${namespace.paths.mount}`,
           ...dropArgv(folder, user),
-          ...["env", "-C", folder],
+          "env",
+          "-C",
+          folder,
         ],
         env: { TMPDIR: "/run/tmp" },
         dial: (port): readonly DialAddress[] => [
@@ -181,8 +184,7 @@ class LinuxPlane implements NetworkPlane {
   }
 
   async #forget(link: Link, folder: string): Promise<void> {
-    const commands = this.#guard.removeLink(link);
-    await this.#commands.apply(linkExists(link) ? commands : { ...commands, ip: [] });
+    await this.#commands.apply(this.#guard.removeLink(link, linkExists(link)));
     this.#links.giveBack(link);
     await rm(folder, { recursive: true, force: true });
   }

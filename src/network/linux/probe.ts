@@ -77,7 +77,7 @@ function earlyStep(said: string): string {
 }
 
 function remedyFor(said: string, step: string): string {
-  if (/ENOENT|not found|No such file/.test(said) || /^run /.test(step)) {
+  if (/ENOENT|not found|No such file/.test(said) || step.startsWith("run ")) {
     return "install util-linux (unshare, nsenter, setpriv, mount) and iproute2 (ip)";
   }
   if (/No space left on device/.test(said) || kernelSetting("user/max_user_namespaces") === "0") {

@@ -68,10 +68,8 @@ export async function startLab(options: {
     { readonly resolve: (value: never) => void; readonly reject: (error: Error) => void }
   >();
   let sequence = 0;
-  const [file = "", ...args] = [
-    ...asUser(options.uid),
-    ...[process.execPath, "--import", TSX, OUTER, options.stateDir ?? "/nonexistent", options.rules ?? "nft"],
-  ];
+  const node = [process.execPath, "--import", TSX, OUTER, options.stateDir ?? "/nonexistent", options.rules ?? "nft"];
+  const [file = "", ...args] = [...asUser(options.uid), ...node];
   const outer = spawn(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   const exited = once(outer, "exit");
   const facts = await new Promise<OuterFacts>((resolve, reject) => {
