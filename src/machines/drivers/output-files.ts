@@ -1,0 +1,198 @@
+/**
+ * A Machine's output on disk: `output.log` and its predecessor `output.1.log`, each with a table of times beside it.
+ *
+ * The Machine writes to the file itself, so nobody of ours can hold it up or lose its output by dying. What that costs:
+ * the file cannot be swapped under it. It was opened with O_APPEND; when it has grown past the limit its end is copied
+ * to the predecessor and it is truncated, and the next write lands at its new end. Bytes that are written between the
+ * last look and the truncation are lost; that is microseconds, and only once in 8 MiB.
+ *
+ * Positions are counted over the whole life of the file, truncations included, so that a reader who stood in the old
+ * file finds its place in the new one: the table begins with the position of the file's first byte. Its other lines,
+ * `position time`, say that everything before the position had been written by then. They are made when the kernel
+ * tells of a write, at most ten times a second.
+ */
+import { appendFileSync, closeSync, ftruncateSync, openSync, fstatSync, fchmodSync, mkdirSync } from "node:fs";
+import { readFileSync, readSync, renameSync, writeFileSync, writeSync, watch, type FSWatcher } from "node:fs";
+import { join } from "node:path";
+
+/** Of each of the two files. */
+export const OUTPUT_LIMIT = 8 * 1024 * 1024;
+const TIMES_LIMIT = 2 * 1024 * 1024;
+const LOOK_AGAIN_MS = 100;
+
+export function outputPaths(folder: string): { log: string; times: string; oldLog: string; oldTimes: string } {
+  return {
+    log: join(folder, "output.log"),
+    times: join(folder, "output.times"),
+    oldLog: join(folder, "output.1.log"),
+    oldTimes: join(folder, "output.1.times"),
+  };
+}
+
+/** Opens the file for a Machine's standard output and error. The caller closes it. */
+export function openOutput(folder: string): number {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const fd = openSync(outputPaths(folder).log, "a", 0o622);
+  // Programs open /dev/stdout again (nginx does), as their own user. The folder keeps everybody else away from it.
+  fchmodSync(fd, 0o622);
+  return fd;
+}
+
+export interface TimeTable {
+  /** Position of the file's first byte. */
+  readonly base: number;
+  /** Ascending. Bytes before `position` were written at `time` (milliseconds since the epoch) or earlier. */
+  readonly marks: readonly { readonly position: number; readonly time: number }[];
+}
+
+export function readTimes(path: string): TimeTable {
+  let text = "";
+  try {
+    text = readFileSync(path, "latin1");
+  } catch {
+    // No table: all that is known is the file.
+  }
+  const [first, ...lines] = text.split("\n");
+  const marks = lines.flatMap((line) => {
+    const [position, time] = line.split(" ").map(Number);
+    if (position === undefined || time === undefined || !(position >= 0) || !(time > 0)) return [];
+    return [{ position, time }];
+  });
+  return { base: Number(first) || 0, marks };
+}
+
+/** Bounds a growing output file and notes when it grew. Costs nothing while the Machine is silent. */
+export class OutputKeeper {
+  readonly #folder: string;
+  readonly #paths: ReturnType<typeof outputPaths>;
+  #base: number;
+  #size = 0;
+  #timesSize: number;
+  #watcher: FSWatcher | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.#paths = outputPaths(folder);
+    const table = readTimes(this.#paths.times);
+    this.#base = table.base;
+    this.#timesSize = table.marks.length * 24;
+    // Up to where somebody has looked before: what came since gets its mark now.
+    this.#size = Math.max(0, (table.marks.at(-1)?.position ?? 0) - this.#base);
+    if (this.#timesSize === 0) this.#begin(this.#base);
+    this.#arm();
+  }
+
+  /** Notes what was written since the last look, and stops watching. */
+  close(): void {
+    this.#disarm();
+    this.#look();
+  }
+
+  #arm(): void {
+    this.#disarm();
+    try {
+      // One event is enough until the next look, however chatty the Machine is.
+      this.#watcher = watch(this.#paths.log, { persistent: false }, () => this.#lookSoon());
+      this.#watcher.on("error", () => this.#lookSoon());
+    } catch {
+      this.#later(); // out of inotify watches: look ten times a second
+    }
+    // What was written before the watch stood.
+    if (this.#look()) this.#later();
+  }
+
+  #lookSoon(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    this.#look();
+    this.#later();
+  }
+
+  #later(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#arm();
+    }, LOOK_AGAIN_MS);
+  }
+
+  #disarm(): void {
+    this.#watcher?.close();
+    this.#watcher = undefined;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** True when it had grown. */
+  #look(): boolean {
+    try {
+      return this.#withFile("r+", (fd) => this.#lookAt(fd)) ?? false;
+    } catch {
+      return false; // the disk is full, or the folder was removed: the Machine matters more than its log
+    }
+  }
+
+  #lookAt(fd: number): boolean {
+    const size = fstatSync(fd).size;
+    if (size === this.#size) return false;
+    if (size < this.#size) {
+      // The Machine truncated its own output: `echo x > /dev/stderr` in a shell does.
+      this.#begin(this.#base + this.#size);
+    }
+    this.#size = size;
+    const mark = `${this.#base + size} ${Date.now()}\n`;
+    appendFileSync(this.#paths.times, mark);
+    this.#timesSize += mark.length;
+    if (size > OUTPUT_LIMIT || this.#timesSize > TIMES_LIMIT) this.#rotate(fd);
+    return true;
+  }
+
+  #rotate(fd: number): void {
+    const { oldLog, oldTimes, times } = this.#paths;
+    const copy = openSync(`${oldLog}.new`, "w", 0o600);
+    // A Machine that writes a gigabyte a second must not fill the disk: only the end is kept.
+    let from = Math.max(0, fstatSync(fd).size - OUTPUT_LIMIT);
+    const first = this.#base + from;
+    const chunk = Buffer.allocUnsafe(256 * 1024);
+    const until = from + 2 * OUTPUT_LIMIT; // it may write faster than we copy
+    try {
+      for (let n = readSync(fd, chunk, 0, chunk.length, from); n > 0 && from < until;) {
+        writeSync(copy, chunk, 0, n);
+        from += n;
+        n = readSync(fd, chunk, 0, chunk.length, from);
+      }
+    } finally {
+      closeSync(copy);
+    }
+    const { marks } = readTimes(times);
+    const table = marks.filter((m) => m.position > first).map((m) => `${m.position} ${m.time}\n`);
+    writeFileSync(`${oldTimes}.new`, `${first}\n${table.join("")}`, { mode: 0o600 });
+    renameSync(`${oldLog}.new`, oldLog);
+    renameSync(`${oldTimes}.new`, oldTimes);
+    ftruncateSync(fd, 0);
+    this.#begin(this.#base + from);
+    this.#size = 0;
+  }
+
+  #begin(base: number): void {
+    const text = `${base}\n`;
+    writeFileSync(`${this.#paths.times}.new`, text, { mode: 0o600 });
+    renameSync(`${this.#paths.times}.new`, this.#paths.times);
+    this.#base = base;
+    this.#timesSize = text.length;
+  }
+
+  #withFile<T>(flags: string, use: (fd: number) => T): T | undefined {
+    let fd: number;
+    try {
+      fd = openSync(join(this.#folder, "output.log"), flags);
+    } catch {
+      return undefined;
+    }
+    try {
+      return use(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+}

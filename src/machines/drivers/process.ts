@@ -1,0 +1,388 @@
+/** The embedded driver: a Machine is a process, its session, and where the plane has namespaces, all that is in them. */
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { sleep, type Clock } from "../../core/clock.ts";
+import { AppError, toAppError } from "../../core/errors.ts";
+import type { MachineId } from "../../core/ids.ts";
+import { ms, type Milliseconds, type Port } from "../../core/units.ts";
+import type { Signal } from "../../config/model.ts";
+import type { DialAddress, NetworkPlane, Place } from "../../network/plane.ts";
+import type { Machine } from "../../registry/model.ts";
+import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
+import { existingLogs, readLog, tailOf, type LogOptions } from "./log-reader.ts";
+import { freezeAll, killAll, membersOfFamily, membersOfPlace, thawAll, type SignalMembers } from "./members.ts";
+import { preflight } from "./preflight.ts";
+import { isSameProcess, readProcess, trySignal } from "./processes.ts";
+import { explainRefusal, launchChain, parentDeathWrapper } from "./launch.ts";
+import { readLife } from "./life-file.ts";
+import { endStrays, standing } from "./strays.ts";
+import { Starter } from "./starter-client.ts";
+import { makeMountFolders, placeRequest, processEnvironment, runsAs } from "./surroundings.ts";
+
+/** As pino's. */
+export interface DriverLog {
+  info(details: object, message: string): void;
+  warn(details: object, message: string): void;
+}
+
+export interface ProcessDriverOptions {
+  readonly plane: NetworkPlane;
+  /** The node's state folder, absolute. Everything of this driver is below `machines/` in it; Machines never see it. */
+  readonly stateDir: string;
+  readonly clock: Clock;
+  /** Host mode: Machines go on when the node ends, and are found again. Otherwise they end with it, however it ends. */
+  readonly outlive: boolean;
+  readonly log: DriverLog;
+}
+
+export interface ProcessDriver extends MachineDriver {
+  /** The last lines of output, oldest first, to explain a failure. At most 64 KiB. */
+  tail(id: MachineId, lines: number): readonly string[];
+  /** Lines of output as `2026-01-01T00:00:00.000Z text`: the last `lines`, then, with `follow`, whatever comes until `signal`. */
+  readLog(id: MachineId, options: LogOptions): AsyncIterable<string>;
+  /**
+   * Runs a command to its end in a Machine of its own (`release_command`). `machine` has an id that nothing else uses; its
+   * place and output are left for the caller to look at and `remove`. Killed after `timeout`: then `timedOut`.
+   * @errors PM02
+   */
+  runOnce(
+    machine: Machine,
+    argv: readonly string[],
+    env: Readonly<Record<string, string>>,
+    timeout: Milliseconds,
+  ): Promise<{ readonly exit: Exit; readonly timedOut: boolean; readonly tail: readonly string[] }>;
+}
+
+interface Life {
+  readonly id: MachineId;
+  readonly generation: number;
+  readonly place: Place;
+  /** Undefined: not, or no longer, a child of our starter. It is then watched by pid and start time. */
+  key: number | undefined;
+  pid: number;
+  startTime: number;
+  stopping: boolean;
+  suspended: boolean;
+  /** Settles when the start has been answered; an exit is told only after that. */
+  begun: Promise<unknown>;
+  readonly ended: Promise<Exit>;
+  settle(exit: Exit): void;
+}
+
+/** What execvp(3) searches where PATH is not set. */
+const DEFAULT_PATH = "/bin:/usr/bin";
+const NOBODY_SAW: Exit = { code: undefined, signal: undefined };
+/** How long SIGKILL may take. Only a process in the hands of a dead disk or a frozen cgroup needs longer, or for ever. */
+const KILL_PATIENCE = ms(10_000);
+
+export async function createProcessDriver(options: ProcessDriverOptions): Promise<ProcessDriver> {
+  const driver = new Driver(options, await parentDeathWrapper(options));
+  await driver.prepare();
+  return driver;
+}
+
+class Driver implements ProcessDriver {
+  readonly #options: ProcessDriverOptions;
+  readonly #clock: Clock;
+  readonly #folder: string;
+  readonly #dieWithUs: readonly string[];
+  readonly #starter: Starter;
+  readonly #lives = new Map<MachineId, Life>();
+  readonly #byKey = new Map<number, Life>();
+  readonly #places = new Map<MachineId, Place>();
+  readonly #lastExits = new Map<MachineId, Exit>();
+  readonly #observers = new Set<(id: MachineId, generation: number, exit: Exit) => void>();
+  #closed = false;
+
+  constructor(options: ProcessDriverOptions, dieWithUs: readonly string[]) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#folder = join(options.stateDir, "machines");
+    this.#dieWithUs = dieWithUs;
+    this.#starter = new Starter(options.outlive, {
+      onExit: (key, exit) => {
+        const life = this.#byKey.get(key);
+        if (life !== undefined) void this.#finish(life, exit);
+      },
+      onLost: (keys) => this.#starterLost(keys),
+    });
+  }
+
+  async prepare(): Promise<void> {
+    if (!this.#options.outlive) {
+      const ended = await endStrays(this.#folder, this.#clock);
+      if (ended > 0) this.#options.log.warn({ machines: ended }, "ended Machines that a killed node had left behind");
+    }
+    await this.#starter.warm();
+  }
+
+  async start(machine: Machine, generation: number, env: Readonly<Record<string, string>>): Promise<StartedMachine> {
+    if (this.#closed) throw new AppError("PM10", "the node is shutting down");
+    if (this.#lives.has(machine.id)) throw new AppError("PM07", `Machine ${machine.id} already runs`);
+    const { command, folder, mounts, files } = machine.config;
+    const inside = [...mounts.map((mount) => mount.destination), ...files.map((file) => file.guestPath)];
+    const path = env["PATH"] ?? DEFAULT_PATH;
+    const checked = await preflight({ app: machine.app, command, folder, path, inside });
+    if (!checked.ok) throw new AppError("PM02", checked.error);
+    const user = await runsAs(machine);
+    await makeMountFolders(machine, user).catch((error: unknown) => {
+      throw toAppError(error, "PM02");
+    });
+    const place = await this.#place(machine, env);
+    const enter = place.enter({ folder, user: user === undefined ? undefined : user.name });
+    const sweep = place.members() === undefined;
+    const chain = launchChain({ enter, command: checked.value, user, dieWithUs: this.#dieWithUs });
+    const life = this.#newLife(machine.id, generation, place, this.#starter.nextKey());
+    const started = this.#starter.start({
+      key: life.key ?? 0,
+      id: machine.id,
+      generation,
+      argv: chain.argv,
+      // Entering a mount namespace goes to its root anyway, and the chain then to the folder.
+      cwd: enter.length > 0 ? "/" : folder,
+      env: processEnvironment(machine, env, { mode: this.#options.plane.mode, env: place.env }, user),
+      folder: this.#machineFolder(machine.id),
+      owner: chain.owner,
+      sweep,
+    });
+    life.begun = started;
+    try {
+      const { pid, startTime } = await started;
+      life.pid = pid;
+      life.startTime = startTime;
+      return { pid };
+    } catch (error) {
+      this.#forget(life);
+      throw explainRefusal(error, machine.app, checked.value[0]);
+    }
+  }
+
+  async stop(id: MachineId, how: { readonly signal: Signal; readonly timeout: Milliseconds }): Promise<Exit> {
+    const life = this.#lives.get(id);
+    if (life === undefined) return this.#lastExits.get(id) ?? NOBODY_SAW;
+    await life.begun.catch(() => {});
+    life.stopping = true;
+    this.#signalMain(life, how.signal);
+    // A suspended process takes its signal when it goes on.
+    if (life.suspended) await thawAll(this.#members(life));
+    if (await this.#endsWithin(life, how.timeout)) return life.ended;
+    this.#signalMain(life, "SIGKILL");
+    await killAll(this.#members(life), this.#clock, KILL_PATIENCE);
+    if (await this.#endsWithin(life, KILL_PATIENCE)) return life.ended;
+    throw new AppError("PM07", `Machine ${id} did not end after SIGKILL: the kernel holds process ${life.pid}`);
+  }
+
+  async signal(id: MachineId, signal: Signal): Promise<void> {
+    const life = this.#lives.get(id);
+    if (life === undefined) throw new AppError("conflict", `Machine ${id} does not run`);
+    await life.begun.catch(() => {});
+    this.#signalMain(life, signal);
+  }
+
+  async suspend(id: MachineId): Promise<void> {
+    const life = this.#lives.get(id);
+    if (life === undefined) throw new AppError("PM07", `Machine ${id} does not run`);
+    await life.begun.catch(() => {});
+    await freezeAll(this.#members(life), this.#clock);
+    life.suspended = true;
+  }
+
+  async resume(id: MachineId): Promise<void> {
+    const life = this.#lives.get(id);
+    if (life === undefined) throw new AppError("PM07", `Machine ${id} does not run`);
+    await thawAll(this.#members(life));
+    life.suspended = false;
+  }
+
+  endpoint(machine: Machine, port: Port): readonly DialAddress[] {
+    return this.#places.get(machine.id)?.dial(port) ?? [];
+  }
+
+  observe(onExit: (id: MachineId, generation: number, exit: Exit) => void): () => void {
+    this.#observers.add(onExit);
+    return () => this.#observers.delete(onExit);
+  }
+
+  async recover(machines: readonly Machine[]): Promise<readonly RecoveredMachine[]> {
+    if (!this.#options.outlive) return [];
+    const found: RecoveredMachine[] = [];
+    for (const machine of machines) {
+      const folder = this.#machineFolder(machine.id);
+      const record = readLife(folder);
+      if (record === undefined) continue;
+      if (record.exit !== undefined) this.#lastExits.set(machine.id, record.exit);
+      if (standing(record) !== "runs") {
+        // Children that the main process left in its namespace while nobody was there to end them.
+        await this.#options.plane.unplace(machine.id);
+        continue;
+      }
+      const place = await this.#place(machine, {});
+      const life = this.#newLife(machine.id, record.generation, place, undefined);
+      life.pid = record.pid;
+      life.startTime = record.startTime;
+      const state = readProcess(record.pid)?.state;
+      life.suspended = state === "T" || state === "t";
+      void this.#watch(life);
+      found.push({ id: machine.id, generation: life.generation, pid: life.pid, suspended: life.suspended });
+    }
+    // Destroyed while we were away, or dead with children left.
+    const ended = await endStrays(this.#folder, this.#clock, new Set(found.map((machine) => machine.id)));
+    if (ended > 0) this.#options.log.warn({ machines: ended }, "ended what was left of Machines that no longer run");
+    return found;
+  }
+
+  async release(id: MachineId): Promise<void> {
+    this.#places.delete(id);
+    await this.#options.plane.unplace(id);
+  }
+
+  async remove(id: MachineId): Promise<void> {
+    await this.release(id);
+    this.#lastExits.delete(id);
+    await rm(this.#machineFolder(id), { recursive: true, force: true });
+  }
+
+  logFiles(id: MachineId): readonly string[] {
+    return existingLogs(this.#machineFolder(id));
+  }
+
+  tail(id: MachineId, lines: number): readonly string[] {
+    return tailOf(this.#machineFolder(id), lines).map((line) => line.text);
+  }
+
+  readLog(id: MachineId, options: LogOptions): AsyncIterable<string> {
+    return readLog(this.#machineFolder(id), options);
+  }
+
+  async runOnce(
+    machine: Machine,
+    argv: readonly string[],
+    env: Readonly<Record<string, string>>,
+    timeout: Milliseconds,
+  ): Promise<{ exit: Exit; timedOut: boolean; tail: readonly string[] }> {
+    await this.start({ ...machine, config: { ...machine.config, command: argv } }, 1, env);
+    const life = this.#lives.get(machine.id);
+    const timedOut = life !== undefined && !(await this.#endsWithin(life, timeout));
+    const exit = await this.stop(machine.id, { signal: "SIGKILL", timeout: ms(0) });
+    return { exit, timedOut, tail: this.tail(machine.id, 50) };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (!this.#options.outlive) {
+      await Promise.allSettled(
+        [...this.#lives.keys()].map((id) => this.stop(id, { signal: "SIGKILL", timeout: ms(0) })),
+      );
+    }
+    await this.#starter.close();
+    this.#lives.clear();
+    this.#byKey.clear();
+  }
+
+  #machineFolder(id: MachineId): string {
+    return join(this.#folder, id);
+  }
+
+  async #place(machine: Machine, env: Readonly<Record<string, string>>): Promise<Place> {
+    const request = await placeRequest(machine, env, this.#options.stateDir);
+    const place = await this.#options.plane.place(request).catch((error: unknown) => {
+      throw toAppError(error, "PM02");
+    });
+    this.#places.set(machine.id, place);
+    return place;
+  }
+
+  #newLife(id: MachineId, generation: number, place: Place, key: number | undefined): Life {
+    // Places take a moment to make: somebody may have been quicker.
+    if (this.#lives.has(id)) throw new AppError("PM07", `Machine ${id} already runs`);
+    let settle: (exit: Exit) => void = () => {};
+    const ended = new Promise<Exit>((resolve) => (settle = resolve));
+    const fresh = { pid: 0, startTime: 0, stopping: false, suspended: false, begun: Promise.resolve() };
+    const life: Life = { id, generation, place, key, ...fresh, ended, settle };
+    this.#lives.set(id, life);
+    if (key !== undefined) this.#byKey.set(key, life);
+    return life;
+  }
+
+  #forget(life: Life): void {
+    if (this.#lives.get(life.id) === life) this.#lives.delete(life.id);
+    if (life.key !== undefined) this.#byKey.delete(life.key);
+  }
+
+  #members(life: Life): SignalMembers {
+    const inPlace = membersOfPlace(life.place);
+    if (inPlace !== undefined) return inPlace;
+    const { key } = life;
+    if (key !== undefined) return (signal) => this.#starter.sweep(key, signal).catch(() => []);
+    return membersOfFamily({ id: life.id, main: life.pid, since: life.startTime });
+  }
+
+  #signalMain(life: Life, signal: NodeJS.Signals): void {
+    if (life.key !== undefined) this.#starter.signal(life.key, signal);
+    else if (isSameProcess(life.pid, life.startTime)) trySignal(life.pid, signal);
+  }
+
+  /** Whether the Machine ends within a time. */
+  #endsWithin(life: Life, time: Milliseconds): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(time, () => resolve(false));
+      void life.ended.then(() => {
+        timer.cancel();
+        resolve(true);
+      });
+    });
+  }
+
+  /** The main process has ended: ends what it left behind, then tells. A Machine ends with its main process. */
+  async #finish(life: Life, exit: Exit): Promise<void> {
+    await life.begun.catch(() => {});
+    // The channel may bring "started" and "exited" in one go: whoever awaits the start hears of it first.
+    await new Promise((resolve) => setImmediate(resolve));
+    if (this.#lives.get(life.id) !== life) return;
+    const members = membersOfPlace(life.place) ?? (life.key === undefined ? this.#members(life) : undefined);
+    // Otherwise the starter has done it already.
+    if (members !== undefined && !(await killAll(members, this.#clock, KILL_PATIENCE))) {
+      this.#options.log.warn({ machine: life.id }, "some processes of a Machine did not end after SIGKILL");
+    }
+    this.#forget(life);
+    this.#lastExits.set(life.id, exit);
+    life.settle(exit);
+    for (const observer of this.#observers) observer(life.id, life.generation, exit);
+  }
+
+  /** For lives that no starter of ours reports: looks at the process itself. */
+  async #watch(life: Life): Promise<void> {
+    while (isSameProcess(life.pid, life.startTime)) {
+      if (this.#closed) return;
+      await sleep(this.#clock, ms(life.stopping ? 5 : 250));
+    }
+    await this.#finish(life, await this.#recordedExit(life));
+  }
+
+  /** The starter that reaps it writes the exit down at once; we may be quicker by a moment. */
+  async #recordedExit(life: Life): Promise<Exit> {
+    for (let attempt = 0; attempt < 20; attempt++) {
+      const record = readLife(this.#machineFolder(life.id));
+      if (record?.generation !== life.generation) break;
+      if (record.exit !== undefined) return record.exit;
+      if (readProcess(record.starter) === undefined) break;
+      await sleep(this.#clock, ms(10));
+    }
+    return NOBODY_SAW;
+  }
+
+  #starterLost(keys: readonly number[]): void {
+    this.#options.log.warn({ machines: keys.length }, "the process that starts Machines was killed");
+    for (const key of keys) {
+      const life = this.#byKey.get(key);
+      if (life === undefined) continue;
+      this.#byKey.delete(key);
+      life.key = undefined;
+      if (!this.#options.outlive) {
+        life.stopping = true;
+        this.#signalMain(life, "SIGKILL");
+      }
+      void this.#watch(life);
+    }
+  }
+}
