@@ -106,7 +106,7 @@ class Door {
       const leave = (): void => {
         this.#waiters.delete(waiter);
         signal.removeEventListener("abort", onAbort);
-        stopListening?.();
+        lost.stop();
       };
       const waiter: Waiter = {
         enter: (socket) => {
@@ -119,12 +119,13 @@ class Door {
         },
       };
       const onAbort = (): void => waiter.fail(toAppError(signal.reason, "FP10"));
-      let stopListening: (() => void) | undefined;
+      // The pool calls back at once when the life has already ended.
+      const lost = { stop: (): void => {} };
       this.#waiters.add(waiter);
       signal.addEventListener("abort", onAbort);
-      stopListening = claim.onLost((error) => waiter.fail(error));
+      lost.stop = claim.onLost((error) => waiter.fail(error));
       if (this.#waiters.has(waiter)) void this.#knock();
-      else stopListening();
+      else lost.stop();
     });
   }
 
@@ -169,7 +170,7 @@ class Door {
     this.isOpen = true;
     this.#options.pool.reportReachable(this.#machine, this.#service, this.generation);
     let spare: Socket | undefined = socket;
-    for (const waiter of [...this.#waiters]) {
+    for (const waiter of this.#waiters) {
       waiter.enter(spare);
       spare = undefined;
     }
@@ -177,7 +178,7 @@ class Door {
   }
 
   #failAll(error: AppError): void {
-    for (const waiter of [...this.#waiters]) waiter.fail(error);
+    for (const waiter of this.#waiters) waiter.fail(error);
   }
 
   #unreachable(last: AppError): AppError {

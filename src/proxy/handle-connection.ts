@@ -53,7 +53,11 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
     acceptedAt: phases.clock.now(),
   };
   const closed = new Promise<void>((resolve) => (socket.closed ? resolve() : socket.once("close", () => resolve())));
-  phases.tracker.add(socket, { app: address.app, caller, destination: `[${destination.address}]:${destination.port}` });
+  phases.tracker.add(connection.id, socket, {
+    app: address.app,
+    caller,
+    destination: `[${destination.address}]:${destination.port}`,
+  });
   try {
     await phases.handlerFor(connection).serve(connection, socket, undefined);
   } catch (thrown) {
@@ -63,7 +67,7 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
     settle(phases, { error: toProxyError(thrown) });
   }
   await closed;
-  phases.tracker.remove(socket);
+  phases.tracker.remove(connection.id);
   room.value();
 }
 

@@ -3,6 +3,7 @@ import type { Closeness } from "../balancer/closeness.ts";
 import type { Random } from "../balancer/order.ts";
 import type { Limits } from "../config/model.ts";
 import type { Clock } from "../core/clock.ts";
+import { AppError } from "../core/errors.ts";
 import type { Ip6, RegionCode } from "../core/ids.ts";
 import type { Milliseconds } from "../core/units.ts";
 import type { MachinePool } from "../machines/pool.ts";
@@ -61,9 +62,11 @@ export interface Proxy {
 
 export function createProxy(options: ProxyOptions): Proxy {
   let limits = options.limits;
-  const phases: Phases = { ...options, limits: () => limits };
-  const budget = new Budget(phases.limits, options.descriptors ?? descriptorLimit());
   const tracker = new Tracker();
+  const onSettled = (settlement: Settlement): void =>
+    options.onSettled(tracker.isCut(settlement.work?.connection.id ?? 0) ? asCut(settlement) : settlement);
+  const phases: Phases = { ...options, onSettled, limits: () => limits };
+  const budget = new Budget(phases.limits, options.descriptors ?? descriptorLimit());
   const reach = new NodeReach(phases, budget);
   const handlers = { tcp: tcpHandler(phases, reach), http: options.http(reach) };
   const handlerFor = (connection: Connection): Handler =>
@@ -106,4 +109,10 @@ export function createProxy(options: ProxyOptions): Proxy {
     connections: () => tracker.size,
     usage: () => ({ open: budget.open, limit: budget.limit, waiting: budget.waiting }),
   };
+}
+
+/** What the handler saw was our own reset. */
+function asCut(settlement: Settlement): Settlement {
+  const error = new AppError("FP11");
+  return { ...settlement, error, code: error.code };
 }

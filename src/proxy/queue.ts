@@ -130,7 +130,7 @@ class Line {
     do {
       this.#again = false;
       let stuck = false;
-      for (const waiter of [...this.#waiters]) {
+      for (const waiter of this.#waiters) {
         if (!this.#waiters.has(waiter)) continue;
         // All plain work is alike: where one must wait, so must those behind it.
         const plain = isPlain(waiter.work);

@@ -1,6 +1,5 @@
 import type { Socket } from "node:net";
 import type { Clock } from "../core/clock.ts";
-import { AppError } from "../core/errors.ts";
 import type { AppName } from "../core/ids.ts";
 import type { Milliseconds } from "../core/units.ts";
 import type { Caller } from "../network/caller.ts";
@@ -15,29 +14,30 @@ export interface CutConnection {
 
 /** The connections that are open now. */
 export class Tracker {
-  readonly #live = new Map<Socket, CutConnection>();
-  readonly #cut = new WeakSet<Socket>();
+  readonly #live = new Map<number, { readonly socket: Socket; readonly about: CutConnection }>();
+  readonly #cut = new Set<number>();
   #onEmpty: (() => void)[] = [];
 
   get size(): number {
     return this.#live.size;
   }
 
-  add(socket: Socket, about: CutConnection): void {
-    this.#live.set(socket, about);
+  add(connection: number, socket: Socket, about: CutConnection): void {
+    this.#live.set(connection, { socket, about });
   }
 
-  remove(socket: Socket): void {
-    this.#live.delete(socket);
+  remove(connection: number): void {
+    this.#live.delete(connection);
+    this.#cut.delete(connection);
     if (this.#live.size > 0) return;
     const waiting = this.#onEmpty;
     this.#onEmpty = [];
     for (const callback of waiting) callback();
   }
 
-  /** The error that a connection ended with, unless it was cut by us: then that is the reason. */
-  reasonOf(socket: Socket, error: AppError | undefined): AppError | undefined {
-    return this.#cut.has(socket) ? new AppError("FP11") : error;
+  /** Whether we are the reason why this connection ended. */
+  isCut(connection: number): boolean {
+    return this.#cut.has(connection);
   }
 
   /** Waits until all connections have ended, at most so long; then cuts the rest, and says which. */
@@ -51,11 +51,11 @@ export class Tracker {
         });
       });
     }
-    const cut = [...this.#live.values()];
-    for (const socket of this.#live.keys()) {
-      this.#cut.add(socket);
+    const left = [...this.#live];
+    for (const [connection, { socket }] of left) {
+      this.#cut.add(connection);
       reset(socket);
     }
-    return cut;
+    return left.map(([, { about }]) => about);
   }
 }
