@@ -2,7 +2,7 @@ import type { RegionEntry } from "../config/model.ts";
 import type { RegionCode } from "../core/ids.ts";
 import { estimatedRttMs, REGIONS } from "../core/regions.ts";
 
-/** Round-trip time between two regions, in milliseconds: 0 within one, symmetric, always finite. */
+/** Round-trip time between two regions, in milliseconds: 0 within one, always finite. */
 export type Closeness = (from: RegionCode, to: RegionCode) => number;
 
 /** Stands for "somewhere": further than any two places on Earth, and still a number that can be compared. */
