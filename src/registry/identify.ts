@@ -18,7 +18,8 @@ export function identify(view: RegistryView, nodeRegion: RegionCode, reported: s
     return { address: ip, port, network: machine.network, via: "machine", machine: machine.id, region: machine.region };
   }
   const peer = view.peerAt(ip);
-  if (peer !== undefined) return { address: ip, port, network: peer.network, via: "peer", machine: undefined, region: peer.region };
+  if (peer !== undefined)
+    return { address: ip, port, network: peer.network, via: "peer", machine: undefined, region: peer.region };
   const network = knownNetwork(view, ip);
   // An address of the network that belongs to no Machine and no peer: the host itself, or a client that it placed there.
   return network === undefined ? unknown : { ...unknown, address: ip, network, via: "host" };

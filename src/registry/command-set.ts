@@ -1,0 +1,30 @@
+import * as check from "./check-commands.ts";
+import type { Catalogue } from "./catalogue.ts";
+import type { Decision, Draws } from "./check-commands.ts";
+import type { Commands } from "./commands.ts";
+
+/**
+ * Decides on the newest state, makes the events durable, publishes them and answers. The one thing that stores do
+ * differently. `decide` may be called again when another node was faster.
+ */
+export type Run = <T>(decide: (state: Catalogue, draws: Draws) => Decision<T>) => Promise<T>;
+
+/** The commands, over a store's way to run them. */
+export function createCommands(run: Run): Commands {
+  return {
+    createOrganisation: (input) => run((state, draws) => check.createOrganisation(state, input, draws)),
+    ensureNetwork: (org, name) => run((state, draws) => check.ensureNetwork(state, org, name, draws)),
+    createApp: (input) => run((state, draws) => check.createApp(state, input, draws)),
+    updateApp: (name, change) => run((state) => check.updateApp(state, name, change)),
+    destroyApp: (name) => run((state) => check.destroyApp(state, name)),
+    allocateAddress: (app, network) => run((state, draws) => check.allocateAddress(state, app, network, draws)),
+    releaseAddress: (app, address) => run((state) => check.releaseAddress(state, app, address)),
+    createMachine: (input) => run((state, draws) => check.createMachine(state, input, draws)),
+    updateMachine: (id, change) => run((state, draws) => check.updateMachine(state, id, change, draws)),
+    removeMachine: (id) => run((state) => check.removeMachine(state, id)),
+    createPeer: (input) => run((state, draws) => check.createPeer(state, input, draws)),
+    removePeer: (network, name) => run((state) => check.removePeer(state, network, name)),
+    createToken: (input) => run((state, draws) => check.createToken(state, input, draws)),
+    revokeToken: (id) => run((state) => check.revokeToken(state, id)),
+  };
+}
