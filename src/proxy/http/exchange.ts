@@ -1,0 +1,396 @@
+/**
+ * One request from the end of its head to the last byte of its response: claim, connect, send, hand the answer on,
+ * settle. The client's side is a `Downstream`, whatever version of HTTP it speaks.
+ */
+import type { Socket } from "node:net";
+import { AppError, toAppError } from "../../core/errors.ts";
+import type { AppName, MachineId } from "../../core/ids.ts";
+import type { Monotonic } from "../../core/units.ts";
+import type { Claim } from "../../machines/pool.ts";
+import type { PortRoute } from "../../registry/view.ts";
+import type { Connection, Wishes, Work } from "../context.ts";
+import type { HttpContext } from "./context.ts";
+import { statusOf } from "./error-response.ts";
+import type { Framing } from "./framing.ts";
+import type { HeadParser } from "./head.ts";
+import type { RequestHead } from "./request-head.ts";
+import type { ResponseSink, UpstreamConnection } from "./upstream.ts";
+
+/** The client's side of an exchange. Calls come in the order of the response; at most one of `fail`, last `write`. */
+export interface Downstream {
+  /** Wants data without chunk framing. */
+  readonly decodes: boolean;
+  inform(head: HeadParser): void;
+  switchProtocols(head: HeadParser): void;
+  /** Returns false when the response should pause until `exchange.resumeResponse`. */
+  respond(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean): boolean;
+  write(chunk: Buffer, done: boolean): boolean;
+  /** The Machine ended its side of a switched connection. */
+  endWrites(): void;
+  /** No response, or none any more. */
+  fail(error: AppError): void;
+  pauseRequest(): void;
+  resumeRequest(): void;
+}
+
+/** Tries to find a Machine that can be reached before giving up (reference §2.2). */
+const MAX_ATTEMPTS = 90;
+/** A body up to this size is kept until the response begins, so that the request can be sent again (reference §4.4: 1 MB). */
+const MAX_RETAINED = 1_000_000;
+/** Head and body up to this size leave as one Latin-1 string: libuv writes it from the stack. */
+export const ONE_WRITE = 16 * 1024;
+const POOLED_MS = 4000;
+/** What may not be sent twice never goes out on a connection that the Machine may just be closing. */
+const POOLED_ONCE_MS = 1000;
+
+const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+export class Exchange implements Work, ResponseSink {
+  // Work
+  readonly connection: Connection;
+  readonly app: AppName;
+  readonly route: PortRoute;
+  readonly kind = "request";
+  readonly wake = true;
+  readonly since: Monotonic;
+  readonly wishes: Wishes;
+
+  readonly request: RequestHead;
+  readonly requestId: string;
+  status: number | undefined;
+
+  readonly #context: HttpContext;
+  readonly #downstream: Downstream;
+  /** Lines that the connection adds to each request: the caller's signature, our request id. */
+  readonly #lines: string;
+  #excluded: Set<MachineId> | undefined;
+  #abort: AbortController | undefined;
+  #settled = false;
+  #claim: Claim | undefined;
+  #machine: MachineId | undefined;
+  #upstream: UpstreamConnection | undefined;
+  #attempts = 0;
+  #bodyDone: boolean;
+  #retained: Buffer[] | undefined = [];
+  #retainedBytes = 0;
+  #responding = false;
+  #switched = false;
+  #upstreamEnded = false;
+  #downstreamEnded = false;
+  #bytesIn = 0;
+  #bytesOut = 0;
+
+  constructor(
+    context: HttpContext,
+    downstream: Downstream,
+    connection: Connection,
+    request: RequestHead,
+    ids: { readonly requestId: string; readonly lines: string; readonly since: Monotonic },
+  ) {
+    this.#context = context;
+    this.#downstream = downstream;
+    this.connection = connection;
+    this.app = connection.app;
+    this.route = connection.route;
+    this.since = ids.since;
+    this.wishes = request.wishes;
+    this.request = request;
+    this.requestId = ids.requestId;
+    this.#lines = ids.lines;
+    this.#bodyDone = request.framing === 0;
+  }
+
+  get excluded(): Set<MachineId> {
+    return (this.#excluded ??= new Set());
+  }
+
+  /** Made when somebody asks: most requests are served without waiting, and a controller costs more than a parse. */
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#settled) this.#abort.abort(new AppError("FP10"));
+    }
+    return this.#abort.signal;
+  }
+
+  /** Bytes of the request's body that wait here because nothing takes them yet. */
+  get held(): number {
+    return this.#upstream === undefined ? this.#retainedBytes : 0;
+  }
+
+  /** Whether all of the request has been handed over. */
+  get requestComplete(): boolean {
+    return this.#bodyDone;
+  }
+
+  get responding(): boolean {
+    return this.#responding;
+  }
+
+  get settled(): boolean {
+    return this.#settled;
+  }
+
+  start(): void {
+    let outcome: Claim | Promise<Claim>;
+    try {
+      outcome = this.#context.reach.claim(this);
+    } catch (error) {
+      return this.#fail(toAppError(error));
+    }
+    if (outcome instanceof Promise) {
+      outcome.then(
+        (claim) => this.#onClaim(claim),
+        (error: unknown) => this.#fail(toAppError(error)),
+      );
+    } else this.#onClaim(outcome);
+  }
+
+  /** A part of the request's body, in the framing in which it goes on; or bytes of a switched connection. */
+  send(chunk: Buffer, done: boolean): void {
+    if (done) this.#bodyDone = true;
+    if (chunk.length === 0) return;
+    this.#bytesIn += chunk.length;
+    const upstream = this.#upstream;
+    if (this.#retained !== undefined) {
+      this.#retainedBytes += chunk.length;
+      // What waits for a Machine is bounded by the hold buffer instead: the client is paused.
+      if (upstream !== undefined && this.#retainedBytes > MAX_RETAINED) this.#retained = undefined;
+      else this.#retained.push(chunk);
+    }
+    if (upstream === undefined) {
+      if (this.#retainedBytes >= this.#context.limits.holdBuffer) this.#downstream.pauseRequest();
+      return;
+    }
+    if (this.#claim !== undefined) this.#claim.lastByte = this.#context.clock.now();
+    if (!upstream.socket.write(chunk)) this.#downstream.pauseRequest();
+  }
+
+  /** The client ended its side of a switched connection. */
+  endSends(): void {
+    this.#downstreamEnded = true;
+    this.#upstream?.socket.end();
+    this.#settleTunnel();
+  }
+
+  resumeResponse(): void {
+    this.#upstream?.socket.resume();
+  }
+
+  /** The client has gone, or the connection is being cut. */
+  abort(error: AppError): void {
+    if (this.#settled) return;
+    this.#upstream?.destroy();
+    this.#settle(error);
+    this.#abort?.abort(error);
+  }
+
+  onInformational(head: HeadParser): void {
+    this.#onAnswer();
+    this.#downstream.inform(head);
+  }
+
+  onSwitch(head: HeadParser): void {
+    this.#onAnswer();
+    this.#switched = true;
+    this.#responding = true;
+    this.#retained = undefined;
+    this.status = 101;
+    this.#downstream.switchProtocols(head);
+  }
+
+  onResponse(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean): void {
+    this.#onAnswer();
+    this.#responding = true;
+    this.#retained = undefined;
+    this.status = head.status;
+    if (body !== undefined) this.#bytesOut += body.length;
+    // Settled first: when the client reads the last byte, the Machine is free.
+    if (done) this.#finish();
+    if (!this.#downstream.respond(head, framing, body, done) && !done) this.#upstream?.socket.pause();
+  }
+
+  onBody(chunk: Buffer, done: boolean): void {
+    this.#touch();
+    this.#bytesOut += chunk.length;
+    if (done) this.#finish();
+    if (!this.#downstream.write(chunk, done) && !done) this.#upstream?.socket.pause();
+  }
+
+  onUpstreamEnd(): void {
+    this.#upstreamEnded = true;
+    this.#downstream.endWrites();
+    this.#settleTunnel();
+  }
+
+  onUpstreamDrain(): void {
+    this.#downstream.resumeRequest();
+  }
+
+  onUpstreamFailure(error: AppError): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    if (this.#settled) return;
+    const claim = this.#claim;
+    // Only this is sure not to have been processed, or harmless if it was: a Machine closes idle connections when it likes.
+    if (
+      upstream !== undefined &&
+      claim !== undefined &&
+      upstream.served > 0 &&
+      !upstream.answered &&
+      this.#retained !== undefined &&
+      IDEMPOTENT.has(this.request.method)
+    ) {
+      return this.#connect(claim);
+    }
+    this.#fail(error);
+  }
+
+  #onClaim(claim: Claim): void {
+    if (this.#settled) return claim.release();
+    this.#claim = claim;
+    this.#machine = claim.machine;
+    if (this.#pools) {
+      const maxIdle = IDEMPOTENT.has(this.request.method) ? POOLED_MS : POOLED_ONCE_MS;
+      const { machine, generation } = claim;
+      const pooled = this.#context.pool.take(machine, this.route.service.internalPort, generation, maxIdle);
+      if (pooled !== undefined) return this.#attach(pooled);
+    }
+    this.#connect(claim);
+  }
+
+  #connect(claim: Claim): void {
+    this.#context.reach.connect(this, claim).then(
+      (socket) => this.#onConnected(claim, socket),
+      (error: unknown) => this.#onConnectFailed(toAppError(error)),
+    );
+  }
+
+  #onConnected(claim: Claim, socket: Socket): void {
+    if (this.#settled) {
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    this.#attach(
+      this.#context.pool.open(socket, {
+        machine: claim.machine,
+        service: this.route.service.internalPort,
+        generation: claim.generation,
+      }),
+    );
+  }
+
+  #onConnectFailed(error: AppError): void {
+    this.#claim = undefined; // released by whoever dialled
+    if (this.#settled) return;
+    if (error.retry === "unsent" && ++this.#attempts < MAX_ATTEMPTS) this.start();
+    else this.#fail(error);
+  }
+
+  #attach(upstream: UpstreamConnection): void {
+    this.#upstream = upstream;
+    const { request } = this;
+    upstream.begin(this, {
+      toHead: request.method === "HEAD",
+      decode: this.#downstream.decodes,
+      mayUpgrade: request.upgrade !== undefined,
+    });
+    const { socket } = upstream;
+    const head = this.#requestText();
+    const body = this.#retained;
+    this.#bytesIn += head.length;
+    if (body === undefined || body.length === 0) {
+      socket.write(head, "latin1");
+    } else if (body.length === 1 && body[0] !== undefined && head.length + body[0].length <= ONE_WRITE) {
+      socket.write(head + body[0].toString("latin1"), "latin1");
+    } else {
+      socket.cork();
+      socket.write(head, "latin1");
+      for (const chunk of body) socket.write(chunk);
+      socket.uncork();
+    }
+    this.#touch();
+    if (socket.writableNeedDrain) this.#downstream.pauseRequest();
+    else this.#downstream.resumeRequest();
+  }
+
+  /** A connection that began with a PROXY header speaks for one client only. */
+  get #pools(): boolean {
+    return this.route.service.concurrency.type === "requests" && !this.route.port.handlers.has("proxy_proto");
+  }
+
+  #requestText(): string {
+    const { request, wishes } = this;
+    let text = request.text + this.#lines;
+    if (wishes.preferMachine !== undefined && wishes.preferMachine !== this.#machine) {
+      text += `Fly-Preferred-Instance-Unavailable: ${wishes.preferMachine}\r\n`;
+    }
+    if (request.upgrade !== undefined) return `${text}Connection: Upgrade\r\n\r\n`;
+    return this.#pools ? `${text}\r\n` : `${text}Connection: close\r\n\r\n`;
+  }
+
+  #touch(): void {
+    if (this.#claim !== undefined) this.#claim.lastByte = this.#context.clock.now();
+  }
+
+  /** The first bytes of an answer, be it only a 1xx. */
+  #onAnswer(): void {
+    if (this.#claim === undefined) return;
+    this.#touch();
+    this.#context.reach.firstByte(this.#claim);
+  }
+
+  #finish(): void {
+    const upstream = this.#upstream;
+    this.#upstream = undefined;
+    if (upstream !== undefined) {
+      if (!this.#bodyDone || this.request.upgrade !== undefined) upstream.destroy();
+      else if (!this.#pools) this.#context.pool.linger(upstream);
+      else if (upstream.reusable) this.#context.pool.put(upstream);
+      else upstream.destroy();
+    }
+    this.#settle(undefined);
+  }
+
+  #settleTunnel(): void {
+    if (!this.#switched || !this.#upstreamEnded || !this.#downstreamEnded) return;
+    this.#upstream = undefined; // both directions have ended: the sockets close by themselves
+    this.#settle(undefined);
+  }
+
+  #fail(error: AppError): void {
+    if (this.#settled) return;
+    this.status ??= statusOf(error.code);
+    this.#settle(error);
+    this.#downstream.fail(error);
+  }
+
+  #settle(error: AppError | undefined): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#retained = undefined;
+    this.#claim?.release();
+    this.#claim = undefined;
+    const settlement = {
+      work: this,
+      machine: this.#machine,
+      error,
+      code: error?.code,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
+      status: this.status,
+    };
+    this.#context.onSettled(settlement);
+    this.#context.onAccess?.({
+      ...settlement,
+      requestId: this.requestId,
+      method: this.request.method,
+      target: this.request.target,
+      host: this.request.host,
+      protocol: this.request.minor === 0 ? "HTTP/1.0" : "HTTP/1.1",
+      client: (this.connection.reported ?? this.connection.caller).address,
+      duration: this.#context.clock.now() - this.since,
+    });
+  }
+}
