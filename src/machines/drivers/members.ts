@@ -14,10 +14,9 @@ export interface Member {
 /** Sends a signal to every living process of one Machine and tells whom it found. */
 export type SignalMembers = (signal: NodeJS.Signals) => Promise<readonly Member[]>;
 
-/** By namespace, which is complete whatever the processes do; undefined where the place cannot tell. */
-export function membersOfPlace(place: Place): SignalMembers | undefined {
-  if (place.members() === undefined) return undefined;
-  // Async to the caller, but the look and the signal are one step: no pid changes hands in between.
+/** By namespace, which is complete whatever the processes do. */
+export function membersOfPlace(place: Place): SignalMembers {
+  // A promise to the caller, but the look and the signal are one step: no pid changes hands in between.
   return (signal) =>
     Promise.resolve(
       signalEach(
@@ -33,7 +32,7 @@ export function membersOfFamily(mark: FamilyMark): SignalMembers {
 }
 
 function signalEach(found: readonly Member[], signal: NodeJS.Signals): readonly Member[] {
-  const living = found.filter((member) => isLiving({ ...member, parent: 0, session: 0, startTime: 0 }));
+  const living = found.filter(isLiving);
   for (const { pid } of living) trySignal(pid, signal);
   return living;
 }

@@ -1,4 +1,5 @@
 /** The embedded driver: a Machine is a process, its session, and where the plane has namespaces, all that is in them. */
+import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { sleep, type Clock } from "../../core/clock.ts";
@@ -86,10 +87,12 @@ class Driver implements ProcessDriver {
   readonly #clock: Clock;
   readonly #folder: string;
   readonly #dieWithUs: readonly string[];
+  /** Whether a Machine is all that is in its namespace; otherwise its session, descendants and whoever carries its id. */
+  readonly #namespaces: boolean;
   readonly #starter: Starter;
   readonly #lives = new Map<MachineId, Life>();
   readonly #byKey = new Map<number, Life>();
-  readonly #places = new Map<MachineId, Place>();
+  readonly #places = new Map<MachineId, { readonly place: Place; readonly print: string }>();
   readonly #lastExits = new Map<MachineId, Exit>();
   readonly #observers = new Set<(id: MachineId, generation: number, exit: Exit) => void>();
   #closed = false;
@@ -99,6 +102,7 @@ class Driver implements ProcessDriver {
     this.#clock = options.clock;
     this.#folder = join(options.stateDir, "machines");
     this.#dieWithUs = dieWithUs;
+    this.#namespaces = options.plane.mode !== "loopback";
     this.#starter = new Starter(options.outlive, {
       onExit: (key, exit) => {
         const life = this.#byKey.get(key);
@@ -122,15 +126,14 @@ class Driver implements ProcessDriver {
     const { command, folder, mounts, files } = machine.config;
     const inside = [...mounts.map((mount) => mount.destination), ...files.map((file) => file.guestPath)];
     const path = env["PATH"] ?? DEFAULT_PATH;
-    const checked = await preflight({ app: machine.app, command, folder, path, inside });
+    const checked = preflight({ app: machine.app, command, folder, path, inside });
     if (!checked.ok) throw new AppError("PM02", checked.error);
     const user = await runsAs(machine);
     await makeMountFolders(machine, user).catch((error: unknown) => {
       throw toAppError(error, "PM02");
     });
     const place = await this.#place(machine, env);
-    const enter = place.enter({ folder, user: user === undefined ? undefined : user.name });
-    const sweep = place.members() === undefined;
+    const enter = place.enter({ folder, user: machine.config.user });
     const chain = launchChain({ enter, command: checked.value, user, dieWithUs: this.#dieWithUs });
     const life = this.#newLife(machine.id, generation, place, this.#starter.nextKey());
     const started = this.#starter.start({
@@ -143,7 +146,7 @@ class Driver implements ProcessDriver {
       env: processEnvironment(machine, env, { mode: this.#options.plane.mode, env: place.env }, user),
       folder: this.#machineFolder(machine.id),
       owner: chain.owner,
-      sweep,
+      sweep: !this.#namespaces,
     });
     life.begun = started;
     try {
@@ -195,7 +198,7 @@ class Driver implements ProcessDriver {
   }
 
   endpoint(machine: Machine, port: Port): readonly DialAddress[] {
-    return this.#places.get(machine.id)?.dial(port) ?? [];
+    return this.#places.get(machine.id)?.place.dial(port) ?? [];
   }
 
   observe(onExit: (id: MachineId, generation: number, exit: Exit) => void): () => void {
@@ -285,10 +288,16 @@ class Driver implements ProcessDriver {
 
   async #place(machine: Machine, env: Readonly<Record<string, string>>): Promise<Place> {
     const request = await placeRequest(machine, env, this.#options.stateDir);
+    // A place is made with its mounts and files: a new version of the Machine that has others needs a new one.
+    const print = createHash("sha256")
+      .update(JSON.stringify([request.mounts, request.files]))
+      .digest("base64");
+    const before = this.#places.get(machine.id);
+    if (before !== undefined && before.print !== print) await this.release(machine.id);
     const place = await this.#options.plane.place(request).catch((error: unknown) => {
       throw toAppError(error, "PM02");
     });
-    this.#places.set(machine.id, place);
+    this.#places.set(machine.id, { place, print });
     return place;
   }
 
@@ -310,8 +319,7 @@ class Driver implements ProcessDriver {
   }
 
   #members(life: Life): SignalMembers {
-    const inPlace = membersOfPlace(life.place);
-    if (inPlace !== undefined) return inPlace;
+    if (this.#namespaces) return membersOfPlace(life.place);
     const { key } = life;
     if (key !== undefined) return (signal) => this.#starter.sweep(key, signal).catch(() => []);
     return membersOfFamily({ id: life.id, main: life.pid, since: life.startTime });
@@ -339,9 +347,9 @@ class Driver implements ProcessDriver {
     // The channel may bring "started" and "exited" in one go: whoever awaits the start hears of it first.
     await new Promise((resolve) => setImmediate(resolve));
     if (this.#lives.get(life.id) !== life) return;
-    const members = membersOfPlace(life.place) ?? (life.key === undefined ? this.#members(life) : undefined);
-    // Otherwise the starter has done it already.
-    if (members !== undefined && !(await killAll(members, this.#clock, KILL_PATIENCE))) {
+    // Where the starter reports the end of a session, it has done it already.
+    const left = this.#namespaces || life.key === undefined;
+    if (left && !(await killAll(this.#members(life), this.#clock, KILL_PATIENCE))) {
       this.#options.log.warn({ machine: life.id }, "some processes of a Machine did not end after SIGKILL");
     }
     this.#forget(life);

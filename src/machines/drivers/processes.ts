@@ -59,7 +59,7 @@ function listWithPs(): readonly ProcessInfo[] {
 }
 
 /** Whether it still does anything: a zombie only waits for its parent. */
-export function isLiving(info: ProcessInfo): boolean {
+export function isLiving(info: Pick<ProcessInfo, "state">): boolean {
   return info.state !== "Z" && info.state !== "X";
 }
 

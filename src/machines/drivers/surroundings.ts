@@ -1,7 +1,8 @@
 /** What a Machine finds around its process: its user, its folders and files, and the place that the network plane gives it. */
-import { chown, mkdir, readFile, stat } from "node:fs/promises";
+import { statSync } from "node:fs";
+import { chown, mkdir, readFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { AppError, toAppError } from "../../core/errors.ts";
+import { AppError } from "../../core/errors.ts";
 import type { NetworkMode, PlaceRequest } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
 import { findUser, type User } from "./users.ts";
@@ -26,9 +27,7 @@ export async function runsAs(machine: Machine): Promise<User | undefined> {
     throw new AppError("PM02", `app "${machine.app}" is to run as user "${user}", and only root can do that`);
   }
   if (self !== 0) return undefined;
-  const { uid, gid } = await stat(folder).catch((error: unknown) => {
-    throw toAppError(error, "PM02");
-  });
+  const { uid, gid } = statSync(folder);
   if (uid === 0) return undefined;
   return (await findUser(String(uid))) ?? { name: String(uid), uid, gid, home: folder };
 }
@@ -92,11 +91,7 @@ export function processEnvironment(
     }
   }
   const person = user === undefined ? {} : { HOME: user.home, USER: user.name, LOGNAME: user.name };
-  const own: Record<string, string> = {};
-  // Two Machines share one computer's ports there: what the mode gives out counts, whatever the app's [env] says.
-  for (const name of ["PORT", "HOST"]) {
-    const value = place.env[name];
-    if (value !== undefined) own[name] = value;
-  }
-  return { ...place.env, ...env, ...person, ...volumes, ...own, FLY_MACHINE_ID: machine.id };
+  // In loopback mode Machines share one computer's ports: what the mode gives out counts, whatever the app's [env] says.
+  const [weak, strong] = place.mode === "loopback" ? [{}, place.env] : [place.env, {}];
+  return { ...weak, ...env, ...person, ...volumes, ...strong, FLY_MACHINE_ID: machine.id };
 }
