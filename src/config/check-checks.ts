@@ -1,0 +1,68 @@
+import type { Milliseconds } from "../core/units.ts";
+import { formatDuration } from "./duration.ts";
+import type { Findings } from "./findings.ts";
+import type { TopLevelCheck } from "./fly-toml-checks.ts";
+
+const SECOND = 1000;
+const MINUTE = 60_000;
+
+interface Timing {
+  readonly interval: Milliseconds | undefined;
+  readonly timeout: Milliseconds | undefined;
+  readonly grace_period: Milliseconds | undefined;
+}
+
+/** The platform raises durations of checks to 1 s and lowers them to 1 min; a grace period may be 0. */
+export function clampCheck(value: Milliseconds, name: keyof Timing): Milliseconds {
+  if (name === "grace_period" && value === 0) return value;
+  // A clamped duration is one; the brand survives the arithmetic.
+  return Math.min(MINUTE, Math.max(SECOND, value)) as Milliseconds;
+}
+
+/** Checks of services. */
+export function checkTiming(check: Timing, findings: Findings): void {
+  for (const name of ["interval", "timeout", "grace_period"] as const) {
+    const value = check[name];
+    if (value === undefined) continue;
+    const used = clampCheck(value, name);
+    if (used === value) continue;
+    const way = used > value ? "raised" : "lowered";
+    const message = `${name} ${formatDuration(value)} is ${way} to ${formatDuration(used)}`;
+    findings.warning(findings.at(check, name), "check-duration", message, `write ${name} = "${formatDuration(used)}"`);
+  }
+}
+
+/** Top-level checks. Source of the bounds: superfly/flyctl internal/appconfig/validation.go. */
+export function checkTopLevelChecks(
+  checks: ReadonlyMap<string, TopLevelCheck>,
+  findings: Findings,
+  options: { groups: ReadonlySet<string>; defaultPort: (groups: readonly string[]) => boolean },
+): void {
+  for (const [name, check] of checks) {
+    if (check.type !== "http" && check.type !== "tcp") {
+      const message = `the check ${JSON.stringify(name.slice(0, 80))} has ${check.type === undefined ? "no type" : "an unknown type"}`;
+      findings.error(findings.at(check, "type"), "bad-check-type", message, 'write type = "http" or type = "tcp"');
+    }
+    if (check.interval !== undefined && check.interval < 2 * SECOND) {
+      const message = `interval ${formatDuration(check.interval)} is below 2 s`;
+      findings.error(findings.at(check, "interval"), "check-interval", message, 'write interval = "2s" or more');
+    }
+    if (check.timeout !== undefined && check.timeout > MINUTE) {
+      const message = `timeout ${formatDuration(check.timeout)} is above 1 min`;
+      findings.error(findings.at(check, "timeout"), "check-timeout", message, 'write timeout = "1m" or less');
+    }
+    if (check.port === undefined && !options.defaultPort(check.processes)) {
+      const message = `the check ${JSON.stringify(name.slice(0, 80))} has no port, and there is no [http_service] to take it from`;
+      findings.error(findings.at(check), "check-without-port", message, "write port = …");
+    }
+    check.processes.forEach((group, i) => {
+      if (options.groups.has(group)) return;
+      const message = `there is no process group ${JSON.stringify(group.slice(0, 80))}`;
+      findings.error(findings.at(check, "processes", i), "unknown-group", message, groupsRemedy(options.groups));
+    });
+  }
+}
+
+export function groupsRemedy(groups: ReadonlySet<string>): string {
+  return `the groups are ${[...groups].map((name) => JSON.stringify(name)).join(", ")}`;
+}

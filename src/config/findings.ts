@@ -1,0 +1,70 @@
+import type { Grade, Problem } from "./problem.ts";
+import { pathText, type Finding, type ReadContext } from "./schema.ts";
+import type { Path, TomlDocument } from "./toml-document.ts";
+
+/** More problems than anybody reads; a hostile file could make a hundred thousand. */
+const MAX_FINDINGS = 200;
+
+/** Collects what readers and checks find in one file, and knows where each table of it was written. */
+export class Findings implements ReadContext {
+  readonly origins = new WeakMap<object, Path>();
+  readonly #found: Finding[] = [];
+  #dropped = 0;
+  #errors = 0;
+
+  /** Also as a plain function, because readers pass it on. */
+  readonly report = (finding: Finding): void => {
+    if (finding.grade === "error") this.#errors += 1;
+    if (this.#found.length < MAX_FINDINGS) this.#found.push(finding);
+    else this.#dropped += 1;
+  };
+
+  error(path: Path, rule: string, message: string, remedy?: string): void {
+    this.#add("error", path, rule, message, remedy);
+  }
+
+  warning(path: Path, rule: string, message: string, remedy?: string): void {
+    this.#add("warning", path, rule, message, remedy);
+  }
+
+  /** The path of something inside a table that was read from this file. */
+  at(table: object, ...inner: Path): Path {
+    return [...(this.origins.get(table) ?? []), ...inner];
+  }
+
+  get hasErrors(): boolean {
+    return this.#errors > 0;
+  }
+
+  /** As problems, in the order of the file; those without a place first. */
+  problems(file: string, document: TomlDocument): readonly Problem[] {
+    const problems = this.#found.map((finding): Problem => {
+      const position = document.locate(finding.path, finding.part ?? "value");
+      return {
+        grade: finding.grade,
+        file,
+        line: position?.line,
+        column: position?.column,
+        path: pathText(finding.path),
+        message: finding.message,
+        remedy: finding.remedy,
+        rule: finding.rule,
+      };
+    });
+    problems.sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
+    if (this.#dropped > 0) {
+      const grade = this.#errors > 0 ? "error" : "warning";
+      problems.push(fileProblem(file, grade, "too-many-problems", `and ${this.#dropped} more problems`));
+    }
+    return problems;
+  }
+
+  #add(grade: Grade, path: Path, rule: string, message: string, remedy: string | undefined): void {
+    this.report(remedy === undefined ? { grade, path, rule, message } : { grade, path, rule, message, remedy });
+  }
+}
+
+/** A problem with a file as a whole. */
+export function fileProblem(file: string, grade: Grade, rule: string, message: string, remedy?: string): Problem {
+  return { grade, file, line: undefined, column: undefined, path: "", message, remedy, rule };
+}

@@ -1,0 +1,57 @@
+import { parseAppName, parseRegionCode, type AppName } from "../core/ids.ts";
+import { REGIONS } from "../core/regions.ts";
+import { checkFlyToml, type CheckOptions } from "./check-fly-toml.ts";
+import { fileProblem, Findings } from "./findings.ts";
+import { flyToml } from "./fly-toml-schema.ts";
+import type { AppConfig } from "./model.ts";
+import { normalise } from "./normalise.ts";
+import type { Problem } from "./problem.ts";
+import { parseToml, type TomlProblem } from "./toml-document.ts";
+
+export type FlyTomlOptions = Partial<CheckOptions>;
+
+export const PLATFORM_REGIONS: ReadonlySet<string> = new Set(REGIONS.map((region) => region.code));
+
+const PLACEHOLDER_NAME = "app" as AppName;
+
+/**
+ * One fly.toml: text in, a config or problems out; both when there are only warnings and notes. Never throws.
+ *
+ * `file` is only a name for the problems. Defaults: nothing allowed, the platform's regions, and `app` may be missing
+ * (a warning; the config is then named `app` or `defaultName`).
+ */
+export function parseFlyToml(
+  text: string,
+  file: string,
+  options: FlyTomlOptions = {},
+): { readonly config: AppConfig | undefined; readonly problems: readonly Problem[] } {
+  const parsed = parseToml(text);
+  if (!parsed.ok) return { config: undefined, problems: [tomlProblem(parsed.error, file)] };
+  const document = parsed.value;
+  const findings = new Findings();
+  const raw = flyToml.read(document.value, [], findings);
+  if (raw !== undefined) {
+    checkFlyToml(raw, findings, {
+      allow: options.allow ?? new Set(),
+      knownRegions: options.knownRegions ?? PLATFORM_REGIONS,
+      requireName: options.requireName ?? false,
+      defaultName: options.defaultName,
+    });
+  }
+  const problems = findings.problems(file, document);
+  if (raw === undefined || findings.hasErrors) return { config: undefined, problems };
+  const name = parseAppName(raw.app ?? options.defaultName ?? PLACEHOLDER_NAME);
+  const region = raw.primary_region === undefined ? undefined : parseRegionCode(raw.primary_region);
+  const config = normalise(
+    raw,
+    name.ok ? name.value : PLACEHOLDER_NAME,
+    region?.ok === true ? region.value : undefined,
+  );
+  return { config, problems };
+}
+
+/** A TOML problem as a problem with the file. */
+export function tomlProblem(problem: TomlProblem, file: string): Problem {
+  const { position, rule, message } = problem;
+  return { ...fileProblem(file, "error", rule, message), line: position?.line, column: position?.column };
+}
