@@ -1,0 +1,472 @@
+import { AppError } from "../core/errors.ts";
+import type { AppName, MachineId } from "../core/ids.ts";
+import type { Clock } from "../core/clock.ts";
+import { assertNever } from "../core/result.ts";
+import type { Milliseconds, Monotonic } from "../core/units.ts";
+import type { Machine, MachineStatus } from "../registry/model.ts";
+import { ClaimDesk } from "./claim-desk.ts";
+import { Deeds } from "./deeds.ts";
+import { deferred, type Deferred } from "./deferred.ts";
+import type { Exit, MachineDriver, RecoveredMachine } from "./driver.ts";
+import type { MachineEvent } from "./events.ts";
+import { Health, type Probe } from "./health.ts";
+import { describeHolders } from "./holders.ts";
+import type { MachinesLog } from "./machines.ts";
+import { NamedTimers } from "./named-timers.ts";
+import type { ClaimOutcome, ClaimRequest } from "./pool.ts";
+import type { Receipt } from "./receipts.ts";
+import type { StartSlots } from "./start-slots.ts";
+import type { AfterExit, Effect, Ending, LifeEvent, MachineState } from "./state.ts";
+import { newMachine, transition } from "./transition.ts";
+import type { Holder } from "./why.ts";
+
+/** What all supervisors of a node share. */
+export interface SupervisorContext {
+  readonly driver: MachineDriver;
+  readonly clock: Clock;
+  /** 0 to 1; spreads restarts. */
+  readonly random: () => number;
+  readonly slots: StartSlots;
+  readonly probe: Probe;
+  readonly log: MachinesLog;
+  readonly limits: () => { readonly wakeTimeout: Milliseconds; readonly drainTimeout: Milliseconds };
+  readonly environment: (machine: Machine) => Promise<Readonly<Record<string, string>>>;
+  readonly emit: (event: MachineEvent) => void;
+  readonly publish: (id: MachineId, status: MachineStatus) => void;
+  /** The supervisor's state is another one now. */
+  readonly moved: (supervisor: Supervisor) => void;
+  /** A claim on a Machine of this app may go through now. */
+  readonly changed: (app: AppName) => void;
+  /** A claim was refused for want of a start slot: its app wants to know when one is free. */
+  readonly wantsSlot: (app: AppName) => void;
+  readonly isSuspended: (machine: MachineId) => boolean;
+  /** Nothing of it is left: the catalogue may forget it. */
+  readonly forget: (id: MachineId) => Promise<void>;
+}
+
+/** Runs one Machine: turns what happens into events of the state machine, and its effects into deeds. */
+export class Supervisor {
+  machine: Machine;
+  readonly timers: NamedTimers;
+  readonly desk: ClaimDesk;
+  readonly #context: SupervisorContext;
+  readonly #deeds: Deeds;
+  #state: MachineState;
+  #health: Health | undefined;
+  #lastExit: MachineStatus["lastExit"];
+  #notedExit = 0;
+  #lastFailure: MachineStatus["lastFailure"];
+  #cut: readonly Holder[] = [];
+  #drainUntil: Monotonic | undefined;
+  #holdsSlot = false;
+  #leaveQueue: (() => void) | undefined;
+  readonly #events: LifeEvent[] = [];
+  #busy = false;
+  #closed = false;
+  #starts: Deferred<void>[] = [];
+  readonly #watchers = new Set<{ readonly test: (state: MachineState) => boolean; readonly done: () => void }>();
+
+  constructor(machine: Machine, context: SupervisorContext) {
+    this.machine = machine;
+    this.#context = context;
+    this.#state = newMachine(context.clock.now());
+    this.timers = new NamedTimers(context.clock);
+    this.desk = new ClaimDesk(this, context);
+    this.#deeds = new Deeds(this, context);
+    this.desk.configure();
+  }
+
+  get state(): MachineState {
+    return this.#state;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** When a command's patience with the claims that are left ends. */
+  get drainUntil(): Monotonic | undefined {
+    return this.#state.kind === "draining" ? this.#drainUntil : undefined;
+  }
+
+  /** Claims that hold it up at this moment. */
+  get holding(): number {
+    return this.desk.ledger.holding(this.#context.isSuspended);
+  }
+
+  get idleSince(): Monotonic {
+    return Math.max(this.#state.since, this.desk.ledger.lastEnded) as Monotonic;
+  }
+
+  /** Some service with autostart, and not cordoned. */
+  get wakeable(): boolean {
+    return !this.machine.cordoned && this.machine.config.services.some((service) => service.autostart);
+  }
+
+  holders(): readonly Holder[] {
+    return describeHolders(this.desk.ledger.claims, this.#context.clock, this.#context.isSuspended);
+  }
+
+  configure(machine: Machine): void {
+    this.machine = machine;
+    this.desk.configure();
+    this.#context.changed(machine.app);
+  }
+
+  claim(request: ClaimRequest): ClaimOutcome {
+    return this.#closed ? { ok: false, refusal: "gone" } : this.desk.claim(request);
+  }
+
+  // ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Resolves when the driver has started it. Rejects when that failed, or another command ended it first. */
+  start(because: string): Promise<void> {
+    if (this.#state.kind === "started") return Promise.resolve();
+    const refused = this.#refused({ kind: "start", because });
+    if (refused !== undefined) return Promise.reject(refused);
+    const done = deferred<void>();
+    this.#starts.push(done);
+    this.#requestStart(because);
+    return done.promise;
+  }
+
+  /** Resolves, with the claims that were cut, when it has come to that. Rejects where the command makes no sense. */
+  async end(ending: Ending, drain: boolean): Promise<readonly Holder[]> {
+    // All claims count here, not only those that hold it up: a drain lets every one of them finish.
+    const event: LifeEvent = { kind: "end", ending, claims: this.desk.ledger.count, drain };
+    const refused = this.#refused(event);
+    if (refused !== undefined) throw refused;
+    this.#cut = [];
+    this.#leaveQueue?.();
+    this.#leaveQueue = undefined;
+    if (ending.to !== "restart") this.#settleStarts(new AppError("PM10", `the start was cancelled: ${ending.because}`));
+    const settled = this.until((state) => isDown(state, ending.to));
+    this.dispatch(event);
+    await settled;
+    return this.#cut;
+  }
+
+  /** Autostop's proposal; false: it came too late, and something holds the Machine. */
+  sleep(generation: number, action: "stop" | "suspend", because: string): boolean {
+    const before = this.#state;
+    this.dispatch({ kind: "sleep", generation, action, claims: this.holding, because });
+    return this.#state !== before;
+  }
+
+  recovered(found: RecoveredMachine): void {
+    this.dispatch({ kind: "recovered", generation: found.generation, pid: found.pid, suspended: found.suspended });
+  }
+
+  exited(process: number, exit: Exit): void {
+    if (process === this.#state.process) this.noteExit(exit);
+    this.dispatch({ kind: "exited", process, exit, unproven: this.desk.unproven, after: this.afterExit() });
+  }
+
+  /** The first report of each process counts: a second stop sees only that there is nothing left. */
+  noteExit(exit: Exit): void {
+    if (this.#notedExit === this.#state.process) return;
+    this.#notedExit = this.#state.process;
+    this.#lastExit = { code: exit.code, signal: exit.signal, at: this.#context.clock.wall() };
+  }
+
+  /** Resolves when the state passes the test: at once if it does now. */
+  until(test: (state: MachineState) => boolean, signal?: AbortSignal): Promise<void> {
+    if (test(this.#state)) return Promise.resolve();
+    return new Promise((resolve) => {
+      const watcher = { test, done: resolve };
+      this.#watchers.add(watcher);
+      signal?.addEventListener("abort", () => this.#watchers.delete(watcher), { once: true });
+    });
+  }
+
+  /** Stops watching; the Machine itself is left as it is. */
+  close(): void {
+    this.#closed = true;
+    this.#leaveQueue?.();
+    this.#health?.stop();
+    this.timers.clear();
+    this.#settleStarts(new AppError("PM10", "the node is going down"));
+  }
+
+  // ── For the desk and the deeds ──────────────────────────────────────────────────────────────────────────────────
+
+  takeSlot(): boolean {
+    this.#holdsSlot ||= this.#context.slots.tryTake(this.machine.network);
+    return this.#holdsSlot;
+  }
+
+  changed(): void {
+    this.#publish();
+    this.#context.changed(this.machine.app);
+  }
+
+  failed(error: AppError): void {
+    this.#lastFailure = { code: error.code, message: error.message, at: this.#context.clock.wall() };
+    const { id, app } = this.machine;
+    this.#context.emit({ event: "failed", machine: id, app, code: error.code, message: error.message });
+    this.#publish();
+  }
+
+  woken(receipt: Receipt): void {
+    const { id, app } = this.machine;
+    this.#context.emit({ event: "started", machine: id, app, because: `woken by a ${receipt.by}`, receipt });
+  }
+
+  afterExit(): AfterExit {
+    const { restart, autoDestroy, services } = this.machine.config;
+    // Started for nobody, it would only be stopped again; with autostop off it is meant to be up.
+    const wakeable = this.wakeable && services.every((service) => service.autostop !== "off");
+    return { restart, wakeable, autoDestroy };
+  }
+
+  /** Takes one event after the other, also when the deeds of one bring about the next. */
+  dispatch(event: LifeEvent): void {
+    this.#events.push(event);
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) this.#apply(next);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  // ── The machine ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #refused(event: LifeEvent): AppError | undefined {
+    const result = transition(this.#state, event, this.#context.clock.now());
+    return result.ok ? undefined : result.error;
+  }
+
+  #apply(event: LifeEvent): void {
+    const before = this.#state;
+    const result = transition(before, event, this.#context.clock.now());
+    if (!result.ok || result.value.next === before) return;
+    const { next, effects } = result.value;
+    this.#state = next;
+    if (isUp(before) && !isUp(next)) this.#lifeOver();
+    for (const effect of effects) this.#run(effect);
+    this.#publish();
+    if (next.kind !== before.kind) this.#entered(before, next, event);
+    for (const watcher of this.#watchers) {
+      if (!watcher.test(next)) continue;
+      this.#watchers.delete(watcher);
+      watcher.done();
+    }
+    this.#context.moved(this);
+    // Last of all: others may claim at once, and must find everything in its place.
+    if (this.#holdsSlot && !isStarting(next)) this.#giveSlot();
+    this.#context.changed(this.machine.app);
+  }
+
+  #run(effect: Effect): void {
+    switch (effect.kind) {
+      case "driver-start":
+        return void this.#deeds.start(effect.generation, effect.clean);
+      case "driver-resume":
+        return void this.#deeds.resume(effect.generation);
+      case "driver-stop":
+        return void this.#deeds.stop(effect.generation, effect.signal, effect.timeout);
+      case "driver-suspend":
+        return void this.#deeds.suspend(effect.generation);
+      case "driver-remove":
+        return void this.#deeds.remove();
+      case "request-start":
+        return this.#requestStart(effect.because);
+      case "open":
+        return this.#lifeBegins(effect.fresh);
+      case "fail-waiters":
+        return this.desk.ledger.failWaiters(effect.error, this.#context.clock.now());
+      case "lose-claims":
+        if (effect.cut) this.#cut = this.holders();
+        return this.desk.ledger.loseAll(effect.error, this.#context.clock.now());
+      case "arm":
+        return this.#armed(effect);
+      default:
+        return assertNever(effect);
+    }
+  }
+
+  #armed({ timer, generation, after }: Effect & { readonly kind: "arm" }): void {
+    const { clock, random, limits } = this.#context;
+    switch (timer) {
+      case "wake": {
+        const error = (): AppError => {
+          const seconds = limits().wakeTimeout / 1000;
+          return new AppError("PM03", `the Machine did not start within ${seconds} s`);
+        };
+        return this.timers.arm(timer, after ?? limits().wakeTimeout, () => {
+          if (this.#state.kind === "starting") this.failed(error());
+          this.dispatch({ kind: "wake-timeout", generation, error: error() });
+        });
+      }
+      case "drain":
+        this.#drainUntil = (clock.now() + limits().drainTimeout) as Monotonic;
+        return this.timers.arm(timer, limits().drainTimeout, () =>
+          this.dispatch({ kind: "drain-timeout", generation }),
+        );
+      case "restart":
+        // A little late by chance, so that a hundred Machines that fell together do not rise together.
+        return this.timers.arm(timer, ((after ?? 0) * (1 + random() / 10)) as Milliseconds, () =>
+          this.dispatch({ kind: "restart-due" }),
+        );
+      case "retry":
+        return this.timers.arm(timer, after ?? (0 as Milliseconds), () => this.#context.changed(this.machine.app));
+      default:
+        return assertNever(timer);
+    }
+  }
+
+  #lifeBegins(fresh: boolean): void {
+    const { config } = this.machine;
+    this.timers.disarm("wake");
+    this.desk.begin(fresh);
+    this.#health?.stop();
+    this.#health = new Health({
+      clock: this.#context.clock,
+      probe: this.#context.probe,
+      services: config.services,
+      checks: config.checks,
+      addresses: (port) => this.#context.driver.endpoint(this.machine, port),
+      patience: this.#context.limits().wakeTimeout,
+      onUpdate: (update) => {
+        this.desk.health(update);
+        this.#publish();
+      },
+    });
+  }
+
+  #lifeOver(): void {
+    this.#health?.stop();
+    this.#health = undefined;
+    this.timers.disarm("drain");
+    this.desk.over();
+  }
+
+  /** What the world is told of a new state. */
+  #entered(before: MachineState, next: MachineState, event: LifeEvent): void {
+    const { id, app } = this.machine;
+    const { because } = next;
+    switch (next.kind) {
+      case "started":
+        this.#settleStarts(undefined);
+        if (before.kind === "starting" && this.desk.receipt?.generation !== next.generation) {
+          this.#context.emit({ event: "started", machine: id, app, because, receipt: undefined });
+        }
+        return;
+      case "draining":
+      case "suspending":
+        return this.#context.emit({ event: "stopping", machine: id, app, because, cut: [] });
+      case "stopping":
+        if (before.kind === "starting") this.desk.over();
+        if (event.kind === "exited") return; // nobody stopped it: "stopped" will tell
+        return this.#context.emit({ event: "stopping", machine: id, app, because, cut: this.#cut });
+      case "stopped": {
+        const exit = this.#lastExit;
+        return this.#context.emit({ event: "stopped", machine: id, app, because, exit });
+      }
+      case "suspended":
+        return this.#context.emit({ event: "suspended", machine: id, app, because });
+      case "failed":
+        this.desk.over();
+        this.#settleStarts(next.error);
+        return this.failed(next.error);
+      case "destroying":
+      case "destroyed":
+        return this.#settleStarts(new AppError("not_found", "the Machine was destroyed"));
+      case "created":
+      case "starting":
+        return;
+      default:
+        return assertNever(next);
+    }
+  }
+
+  #requestStart(because: string): void {
+    if (this.#closed) return;
+    if (this.#state.kind === "draining" || this.#state.kind === "stopping" || this.#state.kind === "suspending") {
+      this.dispatch({ kind: "start", because }); // it settles first; no slot is needed yet
+      return;
+    }
+    if (this.#holdsSlot || isUp(this.#state)) return;
+    this.#leaveQueue?.();
+    this.#leaveQueue = this.#context.slots.take(this.machine.network, () => {
+      this.#leaveQueue = undefined;
+      if (this.#holdsSlot || this.#closed || !isAsleep(this.#state)) {
+        this.#context.slots.give(this.machine.network);
+        return;
+      }
+      this.#holdsSlot = true;
+      this.dispatch({ kind: "start", because });
+    });
+  }
+
+  #giveSlot(): void {
+    this.#holdsSlot = false;
+    this.#context.slots.give(this.machine.network);
+  }
+
+  #settleStarts(error: AppError | undefined): void {
+    const starts = this.#starts;
+    this.#starts = [];
+    for (const start of starts) {
+      if (error === undefined) start.resolve();
+      else start.reject(error);
+    }
+  }
+
+  #publish(): void {
+    const { clock } = this.#context;
+    const state = this.#state;
+    const now = clock.now();
+    const unhealthy = new Set<number>();
+    for (const slot of this.desk.ledger.slots()) if (slot.unhealthy) unhealthy.add(slot.port);
+    this.#context.publish(this.machine.id, {
+      state: state.kind,
+      generation: state.generation,
+      since: (clock.wall() - (now - state.since)) as MachineStatus["since"],
+      sinceMonotonic: state.since,
+      because: state.because,
+      pid: "pid" in state ? state.pid : undefined,
+      checks: this.#health?.read().checks ?? [],
+      unhealthyPorts: unhealthy,
+      lastExit: this.#lastExit,
+      lastFailure: this.#lastFailure,
+    });
+  }
+}
+
+function isUp(state: MachineState): boolean {
+  return state.kind === "started" || state.kind === "draining";
+}
+
+function isStarting(state: MachineState): boolean {
+  return state.kind === "starting" || (state.kind === "stopping" && state.unborn);
+}
+
+function isAsleep(state: MachineState): boolean {
+  return isDown(state, "stopped") || state.kind === "suspended";
+}
+
+/** Whether an ending has come to pass: for `stopped`, nothing of the Machine runs. */
+function isDown(state: MachineState, to: Ending["to"]): boolean {
+  switch (state.kind) {
+    case "destroyed":
+      return true;
+    case "created":
+    case "stopped":
+    case "failed":
+      return to !== "destroyed";
+    case "suspended":
+      return to === "suspended";
+    case "starting":
+    case "started":
+    case "draining":
+    case "stopping":
+    case "suspending":
+    case "destroying":
+      return false;
+    default:
+      return assertNever(state);
+  }
+}

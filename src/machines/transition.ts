@@ -1,0 +1,387 @@
+/**
+ * The state machine of a Machine: pure. Whatever happens is an event; the answer is the next state and what to do about
+ * it. Events of an earlier life carry an old generation and change nothing.
+ *
+ *     created ─┐                      ┌──────────── a claim or a command ───────────┐
+ *     stopped ─┴─> starting ─> started ─> draining ─> stopping ─> stopped           │
+ *        ▲            │           │           └────> suspending ─> suspended ───────┘
+ *        └── failed <─┘           └─ exits by itself ─> stopping (what is left is killed) ─> stopped
+ */
+import { backoffDelay, type Backoff } from "../core/backoff.ts";
+import { AppError } from "../core/errors.ts";
+import { assertNever, err, ok, type Result } from "../core/result.ts";
+import { ms, type Milliseconds, type Monotonic } from "../core/units.ts";
+import type { Exit } from "./driver.ts";
+import type { AfterExit, Effect, Ending, Life, LifeEvent, MachineState, Step } from "./state.ts";
+
+/** Between failed wakes, and between restarts by policy (design §4.2, wake). */
+export const START_BACKOFF: Backoff = { first: ms(500), max: ms(10_000) };
+/** A life of this length is no crash loop: restarts count from 0 again. */
+const STEADY_LIFE = ms(10_000);
+
+export function newMachine(now: Monotonic): MachineState {
+  return {
+    kind: "created",
+    generation: 0,
+    process: 0,
+    since: now,
+    because: "created",
+    failures: 0,
+    retryAt: 0 as Monotonic,
+    restarts: 0,
+  };
+}
+
+/** @errors `conflict`, `not_found`: a command that makes no sense in this state. */
+export function transition(state: MachineState, event: LifeEvent, now: Monotonic): Result<Step, AppError> {
+  switch (event.kind) {
+    case "start":
+      return start(state, event.because, now);
+    case "end":
+      return end(state, event, now);
+    case "driver-started":
+      return ok(driverStarted(state, event, now));
+    case "start-failed":
+      return ok(startFailed(state, event, now));
+    case "exited":
+      return ok(exited(state, event, now));
+    case "driver-stopped":
+      if (state.kind !== "stopping" || state.unborn) return stay(state);
+      if (event.generation !== state.generation) return stay(state); // guard: stop-generation
+      return ok(finish(state, state.ending, now));
+    case "sleep": {
+      if (state.kind !== "started") return stay(state); // guard: sleep-started
+      if (event.generation !== state.generation) return stay(state); // guard: sleep-generation
+      if (event.claims > 0) return stay(state); // guard: sleep-claims
+      return ok(putDown(state, ending(event.action === "suspend" ? "suspended" : "stopped", event.because), now));
+    }
+    case "drained":
+      return state.kind === "draining" ? ok(putDown(state, state.ending, now)) : stay(state);
+    case "drain-timeout":
+      if (state.kind !== "draining" || event.generation !== state.generation) return stay(state);
+      return ok(cut(state, state.ending, now));
+    case "driver-suspended":
+      if (state.kind !== "suspending" || event.generation !== state.generation) return stay(state);
+      return ok(suspended(state, now));
+    case "suspend-failed": {
+      if (state.kind !== "suspending" || event.generation !== state.generation) return stay(state);
+      // Reference §3.1: suspend falls back to stop.
+      const then = state.next ?? ending("stopped", "could not be suspended, so it is stopped");
+      return ok(putDown(state, then.to === "suspended" ? { ...then, to: "stopped" } : then, now));
+    }
+    case "wake-timeout":
+      if (state.kind !== "starting" || event.generation !== state.generation || state.late) return stay(state);
+      // Still "starting": a second start beside one that hangs in the driver could make two processes.
+      return step({ ...state, late: true }, { kind: "fail-waiters", error: event.error });
+    case "proved":
+      if (event.generation !== state.generation || state.failures === 0) return stay(state);
+      return step({ ...state, failures: 0 });
+    case "restart-due":
+      if (state.kind !== "stopped" && state.kind !== "failed") return stay(state);
+      if (state.restartAt === undefined || now < state.restartAt) return stay(state);
+      return step({ ...state, restartAt: undefined }, { kind: "request-start", because: "restarted by its policy" });
+    case "removed":
+      return state.kind === "destroying"
+        ? step({ ...life(state, now, state.because), kind: "destroyed" })
+        : stay(state);
+    case "recovered": {
+      if (state.kind !== "created") return stay(state);
+      const found = { ...life(state, now, "ran on while the node was away"), generation: event.generation };
+      const next = { ...found, process: event.generation, pid: event.pid };
+      return event.suspended
+        ? step({ ...next, kind: "suspended" })
+        : step({ ...next, kind: "started" }, { kind: "open", fresh: false });
+    }
+    default:
+      return assertNever(event);
+  }
+}
+
+function start(state: MachineState, because: string, now: Monotonic): Result<Step, AppError> {
+  switch (state.kind) {
+    case "created":
+    case "stopped":
+    case "failed": {
+      const generation = state.generation + 1;
+      const next = { ...life(state, now, because), generation, process: generation };
+      return step(
+        { ...next, kind: "starting", resume: false, late: false, pid: undefined },
+        { kind: "driver-start", generation, clean: false },
+        { kind: "arm", timer: "wake", generation, after: undefined },
+      );
+    }
+    case "suspended": {
+      const generation = state.generation + 1;
+      return step(
+        { ...life(state, now, because), generation, kind: "starting", resume: true, late: false, pid: state.pid },
+        { kind: "driver-resume", generation },
+        { kind: "arm", timer: "wake", generation, after: undefined },
+      );
+    }
+    case "starting":
+    case "started":
+      return stay(state);
+    case "draining":
+      if (state.ending.to === "destroyed") return gone();
+      // It still runs: the command that was emptying it is taken back.
+      return step({ ...life(state, now, because), kind: "started", pid: state.pid });
+    case "stopping":
+      if (state.ending.to === "destroyed") return gone();
+      return step({ ...state, ending: { ...state.ending, to: "restart", because } });
+    case "suspending":
+      if (state.next?.to === "destroyed") return gone();
+      return step({ ...state, next: ending("restart", because) });
+    case "destroying":
+    case "destroyed":
+      return gone();
+    default:
+      return assertNever(state);
+  }
+}
+
+function driverStarted(
+  state: MachineState,
+  event: { readonly generation: number; readonly pid: number | undefined },
+  now: Monotonic,
+): Step {
+  if (event.generation !== state.generation) return still(state); // guard: started-generation
+  if (state.kind === "starting") {
+    const next = { ...life(state, now, state.because), retryAt: 0 as Monotonic };
+    return { next: { ...next, kind: "started", pid: event.pid }, effects: [{ kind: "open", fresh: true }] };
+  }
+  if (state.kind === "stopping" && state.unborn) {
+    // The start that a command wanted undone has come through: now there is something to stop.
+    return { next: { ...state, unborn: false }, effects: [stopEffect(state, state.ending)] };
+  }
+  return still(state);
+}
+
+function startFailed(
+  state: MachineState,
+  event: { readonly generation: number; readonly error: AppError; readonly after: AfterExit },
+  now: Monotonic,
+): Step {
+  if (event.generation !== state.generation) return still(state);
+  if (state.kind === "stopping" && state.unborn) return finish(state, state.ending, now);
+  if (state.kind !== "starting") return still(state);
+  const { generation } = state;
+  if (state.resume) {
+    // Reference §3.2: a suspended Machine is resumed, else it boots.
+    return {
+      next: { ...state, process: generation, resume: false },
+      effects: [{ kind: "driver-start", generation, clean: true }],
+    };
+  }
+  const restart = restartDelay(state, event.after, { code: 1, signal: undefined });
+  const failed: Ending = { ...ending("failed", event.error.message), error: event.error, restartAfter: restart };
+  const step = finish(state, failed, now);
+  return { next: step.next, effects: [{ kind: "fail-waiters", error: event.error }, ...step.effects] };
+}
+
+function exited(before: MachineState, event: LifeEvent & { readonly kind: "exited" }, now: Monotonic): Step {
+  if (event.process !== before.process) return still(before); // guard: exit-generation
+  const steady = before.kind === "started" && now - before.since >= STEADY_LIFE;
+  const state = steady ? { ...before, restarts: 0 } : before;
+  const how = describeExit(event.exit);
+  const error = new AppError("machine_exited", `the Machine's main process ended: ${how}`, {
+    details: { ...event.exit },
+  });
+  const restartAfter = restartDelay(state, event.after, event.exit);
+  const last = {
+    ...ending(event.after.autoDestroy ? "destroyed" : "stopped", `it ended by itself: ${how}`),
+    restartAfter,
+  };
+  switch (state.kind) {
+    case "starting": {
+      const failed: Ending = { ...last, to: event.after.autoDestroy ? "destroyed" : "failed", error };
+      return { ...clearAway(state, failed, now, false), effects: [{ kind: "fail-waiters", error }, killEffect(state)] };
+    }
+    case "started": {
+      const next: Ending = event.unproven && last.to === "stopped" ? { ...last, to: "failed", error } : last;
+      return { ...clearAway(state, next, now, false), effects: [lose(error, false), killEffect(state)] };
+    }
+    case "draining": {
+      const wanted = state.ending.to === "suspended" ? { ...state.ending, to: "stopped" as const } : state.ending;
+      return { ...clearAway(state, wanted, now, false), effects: [lose(error, false), killEffect(state)] };
+    }
+    case "suspended":
+    case "suspending": {
+      const wanted = state.kind === "suspending" ? state.next : undefined;
+      return { ...clearAway(state, wanted ?? last, now, false), effects: [lose(error, false), killEffect(state)] };
+    }
+    case "created":
+    case "stopping":
+    case "stopped":
+    case "failed":
+    case "destroying":
+    case "destroyed":
+      return still(state);
+    default:
+      return assertNever(state);
+  }
+}
+
+function end(state: MachineState, event: LifeEvent & { readonly kind: "end" }, now: Monotonic): Result<Step, AppError> {
+  const wanted = event.ending;
+  switch (state.kind) {
+    case "created":
+    case "stopped":
+    case "failed":
+      if (wanted.to === "suspended") return err(new AppError("conflict", "the Machine is not running"));
+      return ok(finish(state, wanted, now));
+    case "suspended":
+      return wanted.to === "suspended" ? stay(state) : ok(putDown(state, wanted, now));
+    case "starting": {
+      if (wanted.to === "suspended") return err(new AppError("conflict", "the Machine is starting"));
+      const error = new AppError("PM10", `the start was cancelled: ${wanted.because}`);
+      return ok({ ...clearAway(state, wanted, now, true), effects: [{ kind: "fail-waiters", error }] });
+    }
+    case "started":
+    case "draining":
+      if (event.claims === 0) return ok(putDown(state, wanted, now));
+      if (!event.drain) return ok(cut(state, wanted, now));
+      return step(
+        { ...life(state, now, wanted.because), kind: "draining", pid: state.pid, ending: wanted },
+        { kind: "arm", timer: "drain", generation: state.generation, after: undefined },
+      );
+    case "stopping":
+      // A Machine that is to be destroyed stays so; suspending what is already being stopped means nothing.
+      if (state.ending.to === "destroyed" || wanted.to === "suspended") return stay(state);
+      return step({ ...state, ending: { ...wanted, error: undefined } });
+    case "suspending":
+      return step({ ...state, next: wanted.to === "suspended" ? undefined : wanted });
+    case "destroying":
+    case "destroyed":
+      return wanted.to === "destroyed" ? stay(state) : gone();
+    default:
+      return assertNever(state);
+  }
+}
+
+/** The claims that are left are ended by force. */
+function cut(state: MachineState, wanted: Ending, now: Monotonic): Step {
+  const error = new AppError("FP11", `cut: ${wanted.because}`);
+  const step = putDown(state, wanted, now);
+  return { next: step.next, effects: [lose(error, true), ...step.effects] };
+}
+
+/** Stops or freezes what runs (or stands frozen). */
+function putDown(state: MachineState, wanted: Ending, now: Monotonic): Step {
+  if (wanted.to === "suspended" && (state.kind === "started" || state.kind === "draining")) {
+    const next: MachineState = {
+      ...life(state, now, wanted.because),
+      kind: "suspending",
+      pid: state.pid,
+      next: undefined,
+    };
+    // Connections of callers that are themselves suspended may be left: they end with the life.
+    const error = new AppError("PM10", `suspended: ${wanted.because}`);
+    return { next, effects: [lose(error, false), { kind: "driver-suspend", generation: state.generation }] };
+  }
+  const error = new AppError("machine_exited", `the Machine was stopped: ${wanted.because}`);
+  return { ...clearAway(state, wanted, now, false), effects: [lose(error, false), stopEffect(state, wanted)] };
+}
+
+function suspended(state: MachineState & { readonly kind: "suspending" }, now: Monotonic): Step {
+  const next: MachineState = { ...life(state, now, state.because), kind: "suspended", pid: state.pid };
+  if (state.next === undefined) return still(next);
+  if (state.next.to === "restart") return { next, effects: [{ kind: "request-start", because: state.next.because }] };
+  return putDown(next, state.next, now);
+}
+
+/** Nothing runs any more: what the ending wanted comes to pass. */
+function finish(state: MachineState, wanted: Ending, now: Monotonic): Step {
+  const base = life(state, now, wanted.because);
+  const restartAt = wanted.restartAfter === undefined ? undefined : ((now + wanted.restartAfter) as Monotonic);
+  const restart: Effect[] =
+    wanted.restartAfter === undefined
+      ? []
+      : [{ kind: "arm", timer: "restart", generation: state.generation, after: wanted.restartAfter }];
+  const restarts = restartAt === undefined ? 0 : state.restarts + 1;
+  switch (wanted.to) {
+    case "stopped":
+    case "suspended":
+      return { next: { ...base, kind: "stopped", restartAt, restarts }, effects: restart };
+    case "restart":
+      return {
+        next: { ...base, kind: "stopped", restartAt: undefined, restarts: 0 },
+        effects: [{ kind: "request-start", because: wanted.because }],
+      };
+    case "destroyed":
+      return { next: { ...base, kind: "destroying" }, effects: [{ kind: "driver-remove" }] };
+    case "failed": {
+      const failures = state.failures + 1;
+      const wait = backoffDelay(START_BACKOFF, failures);
+      const error = wanted.error ?? new AppError("PM02", wanted.because);
+      return {
+        next: { ...base, kind: "failed", error, failures, retryAt: (now + wait) as Monotonic, restartAt, restarts },
+        effects: [{ kind: "arm", timer: "retry", generation: state.generation, after: wait }, ...restart],
+      };
+    }
+    default:
+      return assertNever(wanted.to);
+  }
+}
+
+/** Undefined: it stays down until somebody wants it. */
+function restartDelay(state: MachineState, after: AfterExit, exit: Exit): Milliseconds | undefined {
+  const { policy, maxRetries } = after.restart;
+  if (policy === "no" || after.autoDestroy) return undefined;
+  if (policy === "on-failure" && (exit.code === 0 || after.wakeable)) return undefined;
+  if (policy === "on-failure" && state.restarts >= maxRetries) return undefined;
+  return backoffDelay(START_BACKOFF, state.restarts + 1);
+}
+
+/** `exit code 1`, `signal SIGKILL`; for people. */
+export function describeExit(exit: Exit): string {
+  if (exit.signal !== undefined) return `signal ${exit.signal}`;
+  return exit.code === undefined ? "nobody saw how" : `exit code ${exit.code}`;
+}
+
+/** An ending with nothing special about it. */
+export function ending(to: Ending["to"], because: string): Ending {
+  return { to, because, signal: undefined, timeout: undefined, restartAfter: undefined, error: undefined };
+}
+
+function clearAway(
+  state: MachineState,
+  wanted: Ending,
+  now: Monotonic,
+  unborn: boolean,
+): { readonly next: MachineState } {
+  return { next: { ...life(state, now, wanted.because), kind: "stopping", unborn, ending: wanted } };
+}
+
+function life(state: Life, now: Monotonic, because: string): Life {
+  const { generation, process, failures, retryAt, restarts } = state;
+  return { generation, process, since: now, because, failures, retryAt, restarts };
+}
+
+function lose(error: AppError, cutOff: boolean): Effect {
+  return { kind: "lose-claims", error, cut: cutOff };
+}
+
+function stopEffect(state: Life, wanted: Ending): Effect {
+  return { kind: "driver-stop", generation: state.generation, signal: wanted.signal, timeout: wanted.timeout };
+}
+
+/** The main process is gone already; whatever it left behind goes too. */
+function killEffect(state: Life): Effect {
+  return { kind: "driver-stop", generation: state.generation, signal: "SIGKILL", timeout: ms(0) };
+}
+
+function step(next: MachineState, ...effects: Effect[]): Result<Step, never> {
+  return ok({ next, effects });
+}
+
+function still(state: MachineState): Step {
+  return { next: state, effects: [] };
+}
+
+function stay(state: MachineState): Result<Step, never> {
+  return ok(still(state));
+}
+
+function gone(): Result<never, AppError> {
+  return err(new AppError("not_found", "the Machine is being destroyed"));
+}
