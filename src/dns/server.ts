@@ -3,7 +3,6 @@ import type { Server } from "node:net";
 import type { Clock } from "../core/clock.ts";
 import type { NetworkId, RegionCode } from "../core/ids.ts";
 import { seconds, type Milliseconds } from "../core/units.ts";
-import { networkOf, parseIp6, plainAddress } from "../network/address.ts";
 import type { RegistryView } from "../registry/view.ts";
 import type { Forwarder } from "./forwarder.ts";
 import type { RandomBytes } from "./random.ts";
@@ -90,10 +89,10 @@ export function createDns(options: DnsOptions): DnsService {
   const attached = new Set<Detach>();
 
   function askerOf(how: AskerPolicy, source: string): Asker | undefined {
-    if (how === "by-source") return options.identify(source);
-    if (how.members === true && networkAt(source) !== how.network) return undefined;
     const known = options.identify(source);
+    if (how === "by-source") return known;
     if (known?.network === how.network) return known;
+    if (how.members === true) return undefined;
     return { network: how.network, region: how.region ?? options.region ?? DEFAULT_REGION };
   }
 
@@ -124,9 +123,4 @@ export function createDns(options: DnsOptions): DnsService {
       return Promise.resolve();
     },
   };
-}
-
-function networkAt(source: string): NetworkId | undefined {
-  const address = parseIp6(plainAddress(source));
-  return address.ok ? networkOf(address.value) : undefined;
 }
