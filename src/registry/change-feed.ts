@@ -20,7 +20,8 @@ export class Feed implements ChangeFeed {
 
   send(change: RegistryChange): void {
     // A copy: a listener may subscribe or unsubscribe while it is called.
-    for (const listener of [...this.#listeners]) {
+    const listeners = [...this.#listeners];
+    for (const listener of listeners) {
       if (!this.#listeners.has(listener)) continue;
       try {
         listener(change);

@@ -1,7 +1,9 @@
+import * as access from "./check-access.ts";
 import * as check from "./check-commands.ts";
+import * as machines from "./check-machines.ts";
 import type { Catalogue } from "./catalogue.ts";
-import type { Decision, Draws } from "./check-commands.ts";
 import type { Commands } from "./commands.ts";
+import type { Decision, Draws } from "./decision.ts";
 
 /**
  * Decides on the newest state, makes the events durable, publishes them and answers. The one thing that stores do
@@ -19,12 +21,12 @@ export function createCommands(run: Run): Commands {
     destroyApp: (name) => run((state) => check.destroyApp(state, name)),
     allocateAddress: (app, network) => run((state, draws) => check.allocateAddress(state, app, network, draws)),
     releaseAddress: (app, address) => run((state) => check.releaseAddress(state, app, address)),
-    createMachine: (input) => run((state, draws) => check.createMachine(state, input, draws)),
-    updateMachine: (id, change) => run((state, draws) => check.updateMachine(state, id, change, draws)),
-    removeMachine: (id) => run((state) => check.removeMachine(state, id)),
-    createPeer: (input) => run((state, draws) => check.createPeer(state, input, draws)),
-    removePeer: (network, name) => run((state) => check.removePeer(state, network, name)),
-    createToken: (input) => run((state, draws) => check.createToken(state, input, draws)),
-    revokeToken: (id) => run((state) => check.revokeToken(state, id)),
+    createMachine: (input) => run((state, draws) => machines.createMachine(state, input, draws)),
+    updateMachine: (id, change) => run((state, draws) => machines.updateMachine(state, id, change, draws)),
+    removeMachine: (id) => run((state) => machines.removeMachine(state, id)),
+    createPeer: (input) => run((state, draws) => access.createPeer(state, input, draws)),
+    removePeer: (network, name) => run((state) => access.removePeer(state, network, name)),
+    createToken: (input) => run((state, draws) => access.createToken(state, input, draws)),
+    revokeToken: (id) => run((state) => access.revokeToken(state, id)),
   };
 }

@@ -31,9 +31,11 @@ import {
 } from "./decode.ts";
 import type { MachineConfig } from "./model.ts";
 
-/** JSON of a value that may hold sets. */
+/** JSON of a value that may hold sets of texts. */
 export function toJson(value: unknown): string {
-  return JSON.stringify(value, (_key, item: unknown) => (item instanceof Set ? [...item].toSorted() : item));
+  return JSON.stringify(value, (_key, item: unknown) =>
+    item instanceof Set ? [...item].map(String).toSorted() : item,
+  );
 }
 
 const duration: Decoder<Milliseconds> = (value, path) => {

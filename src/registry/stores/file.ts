@@ -5,9 +5,9 @@ import { AppError } from "../../core/errors.ts";
 import { DEFAULT_NETWORK, PERSONAL_ORG, type HostId, type MachineId } from "../../core/ids.ts";
 import { Catalogue } from "../catalogue.ts";
 import { Feed } from "../change-feed.ts";
-import type { Decision, Draws } from "../check-commands.ts";
 import { createCommands } from "../command-set.ts";
 import type { Commands, Registry } from "../commands.ts";
+import type { Decision, Draws } from "../decision.ts";
 import { encodeRecord, type CatalogueEvent } from "../events.ts";
 import type { MachineStatus } from "../model.ts";
 import { UlidSource } from "../ulid.ts";
@@ -42,8 +42,8 @@ interface Waiting {
   readonly events: readonly CatalogueEvent[];
   /** The framed record; empty for a command that changes nothing. */
   readonly line: string;
-  resolve(): void;
-  reject(error: AppError): void;
+  readonly resolve: () => void;
+  readonly reject: (error: AppError) => void;
 }
 
 /** More commands than this at once are refused: each holds memory until the disk has it. */
