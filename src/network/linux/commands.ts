@@ -19,8 +19,12 @@ exit $refused
 /** Unprivileged nftables transactions are bounded (2,000 elements pass, 3,000 do not), and so is one argument. */
 const MAX_LINES = 400;
 
+/** What a line may complain about when it is applied again, or about a thing that goes by itself. */
+const DONE_ALREADY = { add: /File exists/, remove: /Cannot find device|No such (process|file|device)/ } as const;
+
 interface Job {
   readonly commands: Commands;
+  readonly purpose: keyof typeof DONE_ALREADY;
   readonly done: () => void;
   readonly failed: (error: AppError) => void;
 }
@@ -33,9 +37,10 @@ export class CommandQueue {
   readonly #waiting: Job[] = [];
   #running = false;
 
-  apply(commands: Commands): Promise<void> {
+  /** @errors internal with the words of `ip` or `nft`; a removal of what has gone already is no error */
+  apply(commands: Commands, purpose: Job["purpose"] = "add"): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ commands, done: resolve, failed: reject });
+      this.#waiting.push({ commands, purpose, done: resolve, failed: reject });
       void this.#drain();
     });
   }
@@ -66,18 +71,18 @@ export class CommandQueue {
     });
     if (error === undefined) {
       for (const job of jobs) job.done();
-    } else if (jobs.length === 1) {
-      jobs[0]?.failed(error);
+    } else if (jobs.length === 1 && jobs[0]?.purpose === "add") {
+      jobs[0].failed(error);
     } else {
       await this.#runEach(jobs);
     }
   }
 
-  /** One of several failed, and `ip -batch` stopped at it: each again by itself, where what is done already is no error. */
+  /** One of them failed, and `ip -batch` stopped at it: each again by itself, where what is done already is no error. */
   async #runEach(jobs: readonly Job[]): Promise<void> {
     for (const job of jobs) {
       const error = await applyNow(job.commands, APPLY_AGAIN);
-      if (error === undefined || isRepetition(error.message)) job.done();
+      if (error === undefined || isDoneAlready(error.message, job.purpose)) job.done();
       else job.failed(error);
     }
   }
@@ -93,9 +98,7 @@ async function applyNow(commands: Commands, script = APPLY): Promise<AppError | 
   });
 }
 
-const REPEATED = /File exists|Cannot find device|No such (process|file|device)/;
-
-function isRepetition(message: string): boolean {
+function isDoneAlready(message: string, purpose: Job["purpose"]): boolean {
   const complaints = message.split("\n").filter((line) => /Error:|RTNETLINK|Cannot/.test(line));
-  return complaints.length > 0 && complaints.every((line) => REPEATED.test(line));
+  return complaints.length > 0 && complaints.every((line) => DONE_ALREADY[purpose].test(line));
 }

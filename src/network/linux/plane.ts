@@ -93,7 +93,7 @@ class LinuxPlane implements NetworkPlane {
     this.#networks.delete(network);
     await known;
     await this.#doors.remove(network);
-    await this.#commands.apply(this.#guard.removeNetwork(network));
+    await this.#commands.apply(this.#guard.removeNetwork(network), "remove");
   }
 
   async place(machine: PlaceRequest): Promise<Place> {
@@ -179,12 +179,13 @@ class LinuxPlane implements NetworkPlane {
     readonly folder: string;
   }): Promise<void> {
     await killAll(made.namespace);
-    made.namespace.close();
+    // The link goes while we still hold the namespace: once that is let go, the kernel takes it away when it likes.
     await this.#forget(made.link, made.folder);
+    made.namespace.close();
   }
 
   async #forget(link: Link, folder: string): Promise<void> {
-    await this.#commands.apply(this.#guard.removeLink(link, linkExists(link)));
+    await this.#commands.apply(this.#guard.removeLink(link, linkExists(link)), "remove");
     this.#links.giveBack(link);
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,6 +1,7 @@
 /** The core of a test lab: does what it is told over the channel, with the modules that production uses. */
 import { spawn } from "node:child_process";
 import type { Socket as UdpSocket } from "node:dgram";
+import { networkInterfaces } from "node:os";
 import { connect, type Server, type Socket } from "node:net";
 import { connectOuter } from "../../../src/network/linux/core-side.ts";
 import { createLinuxPlane } from "../../../src/network/linux/plane.ts";
@@ -26,14 +27,13 @@ function introduce(socket: Socket): void {
   socket.once("end", () => socket.end(who));
 }
 
-function inMachine(
-  machine: string,
-  command: readonly string[],
-  folder: string,
-  user: string | undefined,
-): Promise<RanCommand> {
-  const place = places.get(machine)!;
-  const [file = "", ...args] = [...place.enter({ folder, user }), ...command];
+function inMachine(command: Extract<CoreCommand, { do: "run" | "start" | "admin" }>): Promise<RanCommand> {
+  const place = places.get(command.machine)!;
+  const folder = command.do === "run" ? (command.folder ?? "/") : "/";
+  const enter = place.enter({ folder, user: command.do === "run" ? command.user : undefined });
+  // An administrator enters the namespaces and keeps the rights that setpriv would take away.
+  const prefix = command.do === "admin" ? enter.slice(0, enter.indexOf("setpriv")) : enter;
+  const [file = "", ...args] = [...prefix, ...command.command];
   return new Promise((resolve) => {
     const child = spawn(file, args, {
       stdio: ["ignore", "pipe", "pipe"],
@@ -43,6 +43,7 @@ function inMachine(
     let out = "";
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding("utf8").on("data", (text: string) => (out += text));
+    child.once("error", (error) => resolve({ code: -1, out: error.message }));
     child.once("close", (code) => resolve({ code: code ?? -1, out: out.trim() }));
   });
 }
@@ -70,11 +71,11 @@ async function obey(command: CoreCommand): Promise<unknown> {
     case "unplace":
       return plane.unplace(command.machine as MachineId);
     case "run":
-      return inMachine(command.machine, command.command, command.folder ?? "/", command.user);
-    case "start": {
-      void inMachine(command.machine, command.command, "/", undefined);
+    case "admin":
+      return inMachine(command);
+    case "start":
+      void inMachine(command);
       return undefined;
-    }
     case "members":
       return places.get(command.machine)!.members();
     case "listen-private": {
@@ -125,6 +126,8 @@ async function obey(command: CoreCommand): Promise<unknown> {
     }
     case "refused":
       return plane.refused();
+    case "links":
+      return Object.keys(networkInterfaces()).filter((name) => name.startsWith("fc"));
     case "client": {
       const client = await plane.client(command.network as NetworkId);
       clients.push(client);

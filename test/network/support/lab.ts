@@ -1,7 +1,6 @@
 /** A lab for tests: the real core process in real namespaces, told what to do over the channel. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readlinkSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Ip6 } from "../../../src/core/ids.ts";
 import type { OuterFacts } from "../../../src/network/linux/wire.ts";
@@ -30,11 +29,13 @@ export type CoreCommand =
       readonly folder?: string;
       readonly user?: string;
     }
+  /** In the Machine's namespaces, with the rights of the lab. */
+  | { readonly do: "admin"; readonly machine: string; readonly command: readonly string[] }
   | { readonly do: "start"; readonly machine: string; readonly command: readonly string[] }
   | { readonly do: "listen-private" | "outside-listen" | "outside-close"; readonly port: number }
   | { readonly do: "outside-dial"; readonly port: number; readonly say: string }
   | { readonly do: "dial"; readonly machine: string; readonly port: number; readonly host?: string }
-  | { readonly do: "doors" | "outside-udp" | "refused" | "release-clients" | "pid" | "hang" | "close" };
+  | { readonly do: "doors" | "outside-udp" | "refused" | "links" | "release-clients" | "pid" | "hang" | "close" };
 
 export interface Lab {
   /** The outer process, and process 1 of the lab, as seen from here. */
@@ -44,6 +45,7 @@ export interface Lab {
   tell<T = unknown>(command: CoreCommand): Promise<T>;
   place(machine: string, network: number, part: number): Promise<{ readonly address: Ip6; readonly link: string }>;
   run(machine: string, ...command: readonly string[]): Promise<RanCommand>;
+  admin(machine: string, ...command: readonly string[]): Promise<RanCommand>;
   end(): Promise<void>;
 }
 
@@ -104,22 +106,12 @@ export async function startLab(options: {
     tell,
     place: (machine, network, part) => tell({ do: "place", machine, network, part }),
     run: (machine, ...command) => tell({ do: "run", machine, command }),
+    admin: (machine, ...command) => tell({ do: "admin", machine, command }),
     async end() {
       outer.kill("SIGKILL");
       await exited;
     },
   };
-}
-
-/** Every process whose network namespace is this one. */
-export function processesIn(namespace: string): readonly number[] {
-  return readdirSync("/proc").flatMap((name) => {
-    try {
-      return /^\d+$/.test(name) && readlinkSync(`/proc/${name}/ns/net`) === namespace ? [Number(name)] : [];
-    } catch {
-      return [];
-    }
-  });
 }
 
 /** Resolves as soon as the condition holds. The test's own timeout ends a wait in vain. */
