@@ -66,7 +66,7 @@ export interface Reach {
   claim(work: Work): Claim | Promise<Claim>;
   /**
    * connect: dials the claim's Machine; for one that has just started, as often as it takes until its port answers or the
-   * wake timeout is over. On failure the claim is released, the Machine joins `work.excluded`, and the error is thrown:
+   * wake timeout is over. The socket comes paused: listen, then resume. On failure the claim is released, the Machine joins `work.excluded`, and the error is thrown:
    * `retry` tells whether the caller may call `claim` again. The socket keeps half-open connections, has no-delay and
    * keep-alive set, is paused, and carries an idle `error` listener. Where the port has the `proxy_proto` handler the
    * PROXY header is already written, so such a socket belongs to its client and must not be pooled.

@@ -70,6 +70,8 @@ export class UpstreamConnection {
     socket.on("error", (error) => this.#onClosed(error));
     socket.on("close", () => this.#onClosed(undefined));
     socket.on("drain", () => this.#sink?.onUpstreamDrain());
+    // It comes paused (see `Reach.connect`), so that nothing of it is lost before somebody listens.
+    socket.resume();
   }
 
   /** Before a request's bytes are written. `decode`: hand on data without chunk framing. */
