@@ -15,12 +15,20 @@ export interface ReadyService {
 
 /** Milliseconds from the moment that the first waiter was accepted; absent where the step did not happen. */
 export interface Receipt {
+  /** RFC 3339. */
   readonly accepted: string;
   readonly waiters: number;
+  /** A suspended Machine went on, instead of one that booted. */
+  readonly resumed: boolean;
+  /** When the start began: routing, choosing and queueing lie before it. */
+  readonly claimed: number;
   readonly driverStarted?: number;
   readonly portOpen?: number;
   readonly checkPassed?: number;
   readonly firstByte?: number;
+  /** The app's own time, and Flycast's. */
+  readonly appShare?: number;
+  readonly ownShare?: number;
 }
 
 export type SystemEvent =
@@ -38,15 +46,30 @@ export type SystemEvent =
       readonly by: string;
       readonly waiters: number;
     }
-  | { readonly event: "started"; readonly app: string; readonly machine: string; readonly receipt?: Receipt }
-  | { readonly event: "stopping"; readonly app: string; readonly machine: string; readonly because: string }
+  | {
+      readonly event: "started";
+      readonly app: string;
+      readonly machine: string;
+      readonly because: string;
+      /** Only of a wake. */
+      readonly receipt?: Receipt;
+    }
+  | {
+      readonly event: "stopping";
+      readonly app: string;
+      readonly machine: string;
+      readonly because: string;
+      /** Who was in use and was ended by force. */
+      readonly cut?: readonly string[];
+    }
   | {
       readonly event: "stopped";
       readonly app: string;
       readonly machine: string;
+      readonly because: string;
       readonly exit: { readonly code?: number; readonly signal?: string };
     }
-  | { readonly event: "suspended"; readonly app: string; readonly machine: string }
+  | { readonly event: "suspended"; readonly app: string; readonly machine: string; readonly because: string }
   | {
       readonly event: "failed";
       readonly app: string;

@@ -1,14 +1,17 @@
-import { Hono } from "hono";
+import { randomBytes } from "node:crypto";
+import { Hono, type Context } from "hono";
 import { streamText } from "hono/streaming";
 import { AppError } from "../core/errors.ts";
 import { DEFAULT_NETWORK, parseNetworkName, parseOrgSlug, PERSONAL_ORG, type MachineId } from "../core/ids.ts";
+import { networkCidr } from "../network/address.ts";
 import type { ClientPlace } from "../network/plane.ts";
-import type { Machine, Network } from "../registry/model.ts";
+import type { Commands } from "../registry/commands.ts";
+import type { Machine, Network, Organisation, Token } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
 import { findApp, findMachine, maySee, valid } from "./lookup.ts";
 import type { ApiEnv } from "./server.ts";
+import { hashToken, type Principal } from "./tokens.ts";
 import { appStatus, sortedApps, type NodeStatus, type StatusSources } from "./status.ts";
-import type { Principal } from "./tokens.ts";
 
 /** What the routes that the platform has no counterpart for need. */
 export interface FlycastDeps {
@@ -17,6 +20,10 @@ export interface FlycastDeps {
   readonly node: () => Omit<NodeStatus, "apps">;
   /** What keeps a Machine up, or why it stopped, and what happens next. */
   readonly why: (id: MachineId) => unknown;
+  readonly receipt: (id: MachineId) => object | undefined;
+  readonly commands: Commands;
+  /** A loopback port that answers DNS questions as a client of the network. */
+  readonly dnsFor: (network: Network) => Promise<string>;
   readonly logs: (
     id: MachineId,
     options: { readonly lines: number; readonly follow: boolean; readonly signal: AbortSignal },
@@ -44,6 +51,68 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
     return c.json(deps.why(machine.id) as object);
   });
 
+  routes.get("/machines/:id/receipt", (c) => {
+    const machine = findMachine(deps.view, c.get("principal"), c.req.param("id"));
+    return c.json({ receipt: deps.receipt(machine.id) });
+  });
+
+  const orgJson = (org: Organisation) => ({
+    slug: org.slug,
+    name: org.name,
+    type: org.slug === PERSONAL_ORG ? "PERSONAL" : "SHARED",
+    networks: [...deps.view.networks()]
+      .filter((network) => network.org === org.slug)
+      .map((network) => ({ name: network.name, prefix: networkCidr(network.id) })),
+  });
+  routes.get("/orgs", (c) => {
+    const principal = c.get("principal");
+    const organizations = [...deps.view.organisations()].filter(
+      (org) => principal.kind === "node" || principal.org === org.slug,
+    );
+    return c.json({ organizations: organizations.map(orgJson) });
+  });
+  routes.post("/orgs", async (c) => {
+    requireNode(c.get("principal"));
+    const body = await fields(c, ["slug", "name", "user"]);
+    const org = await deps.commands.createOrganisation({
+      slug: valid(parseOrgSlug(body.slug ?? "")),
+      ...(body.name === undefined ? {} : { name: body.name }),
+      user: body.user,
+    });
+    return c.json(orgJson(org), 201);
+  });
+
+  const tokenJson = (token: Token) => ({
+    id: token.id,
+    name: token.name,
+    org: token.org ?? null,
+    created_at: new Date(token.createdAt).toISOString(),
+  });
+  routes.get("/tokens", (c) => {
+    const principal = c.get("principal");
+    const tokens = [...deps.view.tokens()].filter((token) => principal.kind === "node" || token.org === principal.org);
+    return c.json({ tokens: tokens.map(tokenJson) });
+  });
+  routes.post("/tokens", async (c) => {
+    requireNode(c.get("principal"));
+    const body = await fields(c, ["org", "name"]);
+    const org = valid(parseOrgSlug(body.org ?? PERSONAL_ORG));
+    if (deps.view.organisation(org) === undefined) throw new AppError("not_found", `there is no organisation "${org}"`);
+    const secret = `flycast_${randomBytes(32).toString("base64url")}`;
+    const token = await deps.commands.createToken({ name: body.name ?? "token", org, hash: hashToken(secret) });
+    return c.json({ ...tokenJson(token), token: secret }, 201);
+  });
+  routes.delete("/tokens/:id", async (c) => {
+    requireNode(c.get("principal"));
+    await deps.commands.revokeToken(c.req.param("id"));
+    return c.body(null, 204);
+  });
+
+  routes.post("/dns", async (c) => {
+    const network = await namedNetwork(c, deps.view);
+    return c.json({ server: await deps.dnsFor(network), network: network.name, org: network.org });
+  });
+
   routes.get("/logs", (c) => {
     const principal = c.get("principal");
     const machines = selectMachines(deps.view, principal, c.req.query("app"), c.req.query("machine"));
@@ -63,33 +132,56 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
   });
 
   routes.post("/clients", async (c) => {
-    const body: unknown = await c.req.json().catch(() => ({}));
-    const field = (name: string): string | undefined => {
-      const value = typeof body === "object" && body !== null ? (body as Record<string, unknown>)[name] : undefined;
-      if (value !== undefined && typeof value !== "string") throw new AppError("invalid", `"${name}" must be a string`);
-      return value;
-    };
-    const principal = c.get("principal");
-    const slug = field("org");
-    const org =
-      slug === undefined ? (principal.kind === "org" ? principal.org : PERSONAL_ORG) : valid(parseOrgSlug(slug));
-    if (principal.kind === "org" && principal.org !== org)
-      throw new AppError("forbidden", "the token belongs to another organisation");
-    const name = field("network");
-    const networkName = name === undefined ? DEFAULT_NETWORK : valid(parseNetworkName(name));
-    const network = deps.view.networkNamed(org, networkName);
-    if (network === undefined) {
-      throw new AppError("not_found", `organisation "${org}" has no network "${networkName}"`, {
-        details: { next: "flycast orgs list" },
-      });
-    }
+    const network = await namedNetwork(c, deps.view);
     const place = await deps.client(network);
     // The caller enters at once; by then its own process holds the namespace.
     setTimeout(() => place.release(), 10_000).unref();
-    return c.json({ address: place.address, enter: place.enter, network: network.name, org });
+    return c.json({
+      address: place.address,
+      enter: place.enter,
+      owner: place.owner,
+      network: network.name,
+      org: network.org,
+    });
   });
 
   return routes;
+}
+
+function requireNode(principal: Principal): void {
+  if (principal.kind !== "node") throw new AppError("forbidden", "this needs the node's own token");
+}
+
+/** Text fields of a JSON body. @errors invalid */
+async function fields<K extends string>(c: Context<ApiEnv>, names: readonly K[]): Promise<Partial<Record<K, string>>> {
+  const body: unknown = await c.req.json().catch(() => ({}));
+  const result: Partial<Record<K, string>> = {};
+  for (const name of names) {
+    const value = typeof body === "object" && body !== null ? (body as Record<string, unknown>)[name] : undefined;
+    if (value == null) continue;
+    if (typeof value !== "string" || value.length > 4096)
+      throw new AppError("invalid", `json: ${name}: must be a string`);
+    result[name] = value;
+  }
+  return result;
+}
+
+/** The network that a body names by `org` and `network`. @errors forbidden, not_found */
+async function namedNetwork(c: Context<ApiEnv>, view: RegistryView): Promise<Network> {
+  const principal = c.get("principal");
+  const body = await fields(c, ["org", "network"]);
+  const own = principal.kind === "org" ? principal.org : PERSONAL_ORG;
+  const org = body.org === undefined ? own : valid(parseOrgSlug(body.org));
+  if (principal.kind === "org" && principal.org !== org)
+    throw new AppError("forbidden", "the token belongs to another organisation");
+  const name = body.network === undefined ? DEFAULT_NETWORK : valid(parseNetworkName(body.network));
+  const network = view.networkNamed(org, name);
+  if (network === undefined) {
+    throw new AppError("not_found", `organisation "${org}" has no network "${name}"`, {
+      details: { next: "flycast orgs list" },
+    });
+  }
+  return network;
 }
 
 function selectMachines(

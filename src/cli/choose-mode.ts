@@ -5,6 +5,7 @@ import type { NetworkMode } from "../network/plane.ts";
 
 export interface ChosenMode {
   readonly mode: NetworkMode;
+  readonly nftables: boolean;
   /** What people should know: why the lab is not to be had, or what is missing in it. */
   readonly notes: readonly string[];
 }
@@ -14,19 +15,24 @@ export interface ChosenMode {
  * @errors no_privilege, unsupported
  */
 export async function chooseMode(wanted: NodeConfig["networkMode"]): Promise<ChosenMode> {
-  if (wanted === "loopback") return { mode: "loopback", notes: [] };
+  if (wanted === "loopback") return { mode: "loopback", nftables: false, notes: [] };
   if (wanted === "host") {
     throw new AppError("unsupported", "`flycast up` runs in lab or loopback mode; host mode is for `flycast serve`.");
   }
   const probe = await probeLab();
-  if (probe.ok) return { mode: "lab", notes: [] };
+  if (probe.ok) {
+    const notes = probe.nft
+      ? []
+      : [`nftables does not work here (${probe.nftReason ?? "missing"}): routing rules keep networks apart.`];
+    return { mode: "lab", nftables: probe.nft, notes };
+  }
   const why = `${probe.step}: ${probe.stderr.trim() || "refused"}`;
   if (wanted === "lab") {
     throw new AppError("no_privilege", `Lab mode is not possible here (${why}). ${probe.remedy}`, {
       details: { next: "flycast doctor, or --network-mode loopback" },
     });
   }
-  return { mode: "loopback", notes: [`Lab mode is not possible here (${why}). ${probe.remedy}`] };
+  return { mode: "loopback", nftables: false, notes: [`Lab mode is not possible here (${why}). ${probe.remedy}`] };
 }
 
 export const LOOPBACK_NOTE =

@@ -7,6 +7,7 @@ import { decode, encode } from "./wire.ts";
 const outer = await connectOuter();
 const node = new NodeSide(
   outer.outside,
+  outer.facts,
   (message) => outer.send(encode(message)),
   // The last message must be on its way before the process is gone.
   () => setTimeout(() => process.exit(0), 50),

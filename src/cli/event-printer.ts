@@ -19,9 +19,17 @@ export function humanLine(event: SystemEvent, now: Date): string | undefined {
     case "ready":
       return undefined;
     case "wake":
-      return line(event.app, event.machine, `${pc.cyan("wake")}     ${printable(event.by)}${event.waiters > 1 ? ` (${event.waiters} wait)` : ""}`);
+      return line(
+        event.app,
+        event.machine,
+        `${pc.cyan("wake")}     ${printable(event.by)}${event.waiters > 1 ? ` (${event.waiters} wait)` : ""}`,
+      );
     case "started":
-      return line(event.app, event.machine, `${pc.green("started")}  ${event.receipt === undefined ? "" : receipt(event.receipt)}`.trimEnd());
+      return line(
+        event.app,
+        event.machine,
+        `${pc.green("started")}  ${event.receipt === undefined ? printable(event.because) : receipt(event.receipt)}`,
+      );
     case "stopping":
       return line(event.app, event.machine, `${pc.yellow("stopping")} ${printable(event.because)}`);
     case "stopped":

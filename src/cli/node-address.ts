@@ -15,8 +15,8 @@ export interface NodeOptions {
   readonly token?: string | undefined;
 }
 
-/** The file in the state folder in which a running node says where its API listens. */
-export const NODE_FILE = "node.json";
+// The same name as in api/node-file.ts, which a command does not load.
+const NODE_FILE = "node.json";
 
 /** `--api` / FLYCAST_API, else the state folder: `--state-dir` / FLYCAST_STATE_DIR, else ./.flycast, else /var/lib/flycast. */
 export function findNode(options: NodeOptions, env: NodeJS.ProcessEnv, cwd: string): NodeAddress {

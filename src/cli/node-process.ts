@@ -1,4 +1,6 @@
 import { fileURLToPath } from "node:url";
+import type { SystemEvent } from "../api/events.ts";
+import type { AppStatus } from "../api/status.ts";
 import { AppError, ERROR_CODES, type ErrorCode } from "../core/errors.ts";
 import type { Workspace } from "../config/model.ts";
 import { launchCore } from "../network/linux/launch.ts";
@@ -20,8 +22,10 @@ export interface NodeProcess {
 export interface StartNode {
   readonly workspace: Workspace;
   readonly mode: NetworkMode;
+  /** Whether nftables works in the lab. */
+  readonly nftables: boolean;
   readonly version: string;
-  readonly onEvent: (event: (FromNode & { kind: "event" })["event"]) => void;
+  readonly onEvent: (event: SystemEvent, apps: readonly AppStatus[] | undefined) => void;
 }
 
 export async function startNode(options: StartNode): Promise<NodeProcess> {
@@ -36,19 +40,27 @@ export async function startNode(options: StartNode): Promise<NodeProcess> {
     });
     talk.send = (message) => core.send(encode(message));
     void core.exited.then((exit) =>
-      talk.finish(exit.code === 0 ? undefined : { code: "internal", message: `the lab ended unexpectedly (${exit.signal ?? `exit code ${exit.code ?? "?"}`})` }),
+      talk.finish(
+        exit.code === 0
+          ? undefined
+          : {
+              code: "internal",
+              message: `the lab ended unexpectedly (${exit.signal ?? `exit code ${exit.code ?? "?"}`})`,
+            },
+      ),
     );
   } else {
     // Loaded only here: in lab mode the outer process stays small.
     const { NodeSide } = await import("./node-side.ts");
     const side = new NodeSide(
       directOutside,
+      undefined,
       (message) => talk.receive(message),
       () => talk.finish(undefined),
     );
     talk.send = (message) => side.receive(message);
   }
-  talk.send({ kind: "start", workspace: options.workspace, mode: options.mode, version: options.version });
+  talk.send({ kind: "start", workspace: options.workspace, nftables: options.nftables, version: options.version });
   return talk;
 }
 
@@ -61,7 +73,10 @@ class Conversation implements NodeProcess {
   send: (message: ToNode) => void = () => undefined;
   readonly ended: NodeProcess["ended"];
   readonly #onEvent: StartNode["onEvent"];
-  readonly #applies = new Map<number, { resolve: (changed: readonly string[]) => void; reject: (error: AppError) => void }>();
+  readonly #applies = new Map<
+    number,
+    { resolve: (changed: readonly string[]) => void; reject: (error: AppError) => void }
+  >();
   #sequence = 0;
   #cut: readonly string[] = [];
   #failure: NodeFailure | undefined;
@@ -89,7 +104,7 @@ class Conversation implements NodeProcess {
   receive(message: FromNode): void {
     switch (message.kind) {
       case "event":
-        this.#onEvent(message.event);
+        this.#onEvent(message.event, message.apps);
         return;
       case "failed":
         this.#failure = message.failure;

@@ -1,10 +1,10 @@
 import type { SystemEvent } from "../api/events.ts";
 import type { Workspace } from "../config/model.ts";
-import type { NetworkMode } from "../network/plane.ts";
+import type { AppStatus } from "../api/status.ts";
 
 /** What the outer process tells the node, and what the node answers; encoded by `wire.ts` between processes. */
 export type ToNode =
-  | { readonly kind: "start"; readonly workspace: Workspace; readonly mode: NetworkMode; readonly version: string }
+  | { readonly kind: "start"; readonly workspace: Workspace; readonly nftables: boolean; readonly version: string }
   | { readonly kind: "apply"; readonly id: number; readonly workspace: Workspace }
   | { readonly kind: "shutdown"; readonly cut: boolean };
 
@@ -15,7 +15,13 @@ export interface NodeFailure {
 }
 
 export type FromNode =
-  | { readonly kind: "event"; readonly event: SystemEvent }
+  /** `apps`: with `ready`, for the table. */
+  | { readonly kind: "event"; readonly event: SystemEvent; readonly apps?: readonly AppStatus[] }
   | { readonly kind: "failed"; readonly failure: NodeFailure }
-  | { readonly kind: "applied"; readonly id: number; readonly changed: readonly string[]; readonly failure?: NodeFailure }
+  | {
+      readonly kind: "applied";
+      readonly id: number;
+      readonly changed: readonly string[];
+      readonly failure?: NodeFailure;
+    }
   | { readonly kind: "ended"; readonly cut: readonly string[] };

@@ -1,19 +1,24 @@
 import type { SystemEvent } from "../api/events.ts";
 import { toAppError } from "../core/errors.ts";
 import { startSystem, type System } from "../main.ts";
+import type { AppStatus } from "../api/status.ts";
+import type { OuterFacts } from "../network/linux/wire.ts";
 import type { Outside } from "../network/outside.ts";
 import type { FromNode, NodeFailure, ToNode } from "./node-protocol.ts";
 
 /** The node's end of the conversation with `up` or `serve`: one system, started once, changed and ended by messages. */
 export class NodeSide {
   readonly #outside: Outside;
+  /** Undefined in loopback mode: there is no outer process. */
+  readonly #outer: OuterFacts | undefined;
   readonly #send: (message: FromNode) => void;
   readonly #end: () => void;
   #system: Promise<System> | undefined;
   #ending = false;
 
-  constructor(outside: Outside, send: (message: FromNode) => void, end: () => void) {
+  constructor(outside: Outside, outer: OuterFacts | undefined, send: (message: FromNode) => void, end: () => void) {
     this.#outside = outside;
+    this.#outer = outer;
     this.#send = send;
     this.#end = end;
   }
@@ -35,10 +40,14 @@ export class NodeSide {
   async #start(message: ToNode & { kind: "start" }): Promise<void> {
     this.#system = startSystem({
       workspace: message.workspace,
-      mode: message.mode,
+      standing:
+        this.#outer === undefined
+          ? { mode: "loopback" }
+          : { mode: "lab", outer: this.#outer, nftables: message.nftables },
       version: message.version,
       outside: this.#outside,
-      emit: (event: SystemEvent) => this.#send({ kind: "event", event }),
+      emit: (event: SystemEvent, apps?: readonly AppStatus[]) =>
+        this.#send({ kind: "event", event, ...(apps === undefined ? {} : { apps }) }),
     });
     try {
       await this.#system;

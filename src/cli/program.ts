@@ -19,6 +19,7 @@ export function buildProgram(): Command {
   const program = new Command("flycast")
     .description("Private networking with scale to zero for your own machines, from ordinary fly.toml files.")
     .version(version(), "-v, --version")
+    .enablePositionalOptions()
     .showSuggestionAfterError(true)
     .showHelpAfterError("(flycast --help lists the commands)")
     .configureHelp({ sortSubcommands: false, showGlobalOptions: true });
@@ -57,6 +58,8 @@ export function buildProgram(): Command {
     .option("--network <name>", "network of that organisation", "default")
     .passThroughOptions();
   add(program, "dig <name> [type] [server]", "Ask the node's DNS: AAAA (default) or TXT", () => import("./dig.ts"))
+    .option("-o, --org <slug>", "organisation", "personal")
+    .option("--network <name>", "network of that organisation", "default")
     .option("--short", "print only the answers")
     .option("--tcp", "ask over TCP");
   add(program, "doctor", "Say what works on this computer, and why not", () => import("./doctor.ts"));
@@ -77,8 +80,94 @@ export function buildProgram(): Command {
     "Print the JSON Schema of fly.toml (default) or flycast.toml",
     () => import("./config-schema.ts"),
   );
-  program.enablePositionalOptions();
+
+  const apps = program.command("apps").description("Manage apps");
+  addVerb(apps, "list", "List apps", () => import("./apps.ts"), "list").option(
+    "-o, --org <slug>",
+    "only this organisation's",
+  );
+  addVerb(apps, "create [name]", "Create an app", () => import("./apps.ts"), "create")
+    .option("-o, --org <slug>", "organisation")
+    .option("--network <name>", "network of its Machines, made if it is new");
+  addVerb(
+    apps,
+    "destroy <names...>",
+    "Destroy apps with their Machines and addresses",
+    () => import("./apps.ts"),
+    "destroy",
+  ).option("-y, --yes", "do not ask");
+
+  const ips = program.command("ips").description("Manage addresses");
+  addVerb(ips, "list", "List an app's addresses", () => import("./ips.ts"), "list").option("-a, --app <name>", "app");
+  addVerb(ips, "allocate-v6", "Allocate a private address", () => import("./ips.ts"), "allocateV6")
+    .option("-a, --app <name>", "app")
+    .option("--private", "a Flycast address (the only kind here)")
+    .option("-o, --org <slug>", "the organisation whose clients may use it")
+    .option("--network <name>", "the network of that organisation");
+  addVerb(ips, "release <addresses...>", "Give addresses back", () => import("./ips.ts"), "release").option(
+    "-a, --app <name>",
+    "app",
+  );
+
+  const machines = program.command("machines").alias("machine").alias("m").description("Manage Machines");
+  add(machines, "list", "List an app's Machines", () => import("./machines.ts"))
+    .alias("ls")
+    .option("-a, --app <name>", "app")
+    .option("-q, --quiet", "only ids");
+  add(
+    machines,
+    "status <id>",
+    "Show one Machine, its checks and its last wake",
+    () => import("./machine-status.ts"),
+  ).option("-a, --app <name>", "app");
+  const verbs = [
+    ["start", "Start Machines"],
+    ["stop", "Stop Machines: their connections may finish first"],
+    ["suspend", "Suspend Machines, memory kept"],
+    ["restart", "Restart Machines"],
+    ["cordon", "Send Machines no new connections"],
+    ["uncordon", "Send Machines connections again"],
+    ["destroy", "Destroy Machines"],
+  ] as const;
+  for (const [verb, text] of verbs) {
+    const command = add(machines, `${verb} <ids...>`, text, async () => ({
+      run: (await import("./machine-action.ts")).machineAction(verb),
+    })).option("-a, --app <name>", "app");
+    if (verb === "destroy") command.option("-f, --force", "also those that run");
+    if (verb === "stop") command.option("-s, --signal <name>", "signal").option("--timeout <seconds>", "until SIGKILL");
+  }
+
+  const orgs = program.command("orgs").description("Manage organisations");
+  addVerb(orgs, "list", "List organisations and their networks", () => import("./orgs.ts"), "list");
+  addVerb(orgs, "create <slug> [name]", "Create an organisation", () => import("./orgs.ts"), "create");
+
+  const tokens = program.command("tokens").description("Manage API tokens");
+  addVerb(tokens, "list", "List tokens", () => import("./tokens.ts"), "list");
+  addVerb(
+    tokens,
+    "create",
+    "Create a token for an organisation; it is printed once",
+    () => import("./tokens.ts"),
+    "create",
+  )
+    .option("-o, --org <slug>", "organisation", "personal")
+    .option("-n, --name <name>", "name", "cli");
+  addVerb(tokens, "revoke <ids...>", "Revoke tokens", () => import("./tokens.ts"), "revoke");
+
+  const platform = program.command("platform").description("About the platform");
+  add(platform, "regions", "List regions", () => import("./regions.ts"));
   return program;
+}
+
+/** A command whose file holds several. */
+function addVerb<M extends Record<V, Action>, V extends string>(
+  parent: Command,
+  usage: string,
+  description: string,
+  load: () => Promise<M>,
+  verb: V,
+): Command {
+  return add(parent, usage, description, async () => ({ run: (await load())[verb] }));
 }
 
 function global(command: Command): void {

@@ -1,6 +1,7 @@
+import { resolve } from "node:path";
 import pc from "picocolors";
 import { watch } from "chokidar";
-import type { ReadyService, SystemEvent } from "../api/events.ts";
+import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
 import { toAppError } from "../core/errors.ts";
 import { formatProblems } from "../config/format-problem.ts";
@@ -28,8 +29,7 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
       allow: new Set(options.allow),
       overrides: {
         ...(options.networkMode === undefined ? {} : { networkMode: options.networkMode }),
-        ...(options.stateDir === undefined ? {} : { stateDir: options.stateDir }),
-        ...(options.api === undefined ? {} : { api: options.api }),
+        ...(options.stateDir === undefined ? {} : { stateDir: resolve(options.stateDir) }),
       },
     });
   const loaded = await load();
@@ -37,21 +37,31 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
   if (loaded.workspace === undefined) return EXIT.failed;
 
   const chosen = await chooseMode(loaded.workspace.node.networkMode);
-  const say = (event: SystemEvent): void => {
+  const say = (event: SystemEvent, apps?: readonly AppStatus[]): void => {
     if (json) return print(jsonLine(event, new Date()));
-    if (event.event === "ready") return print(readyText(event, loaded.workspace?.node.region ?? ""));
+    if (event.event === "ready") return print(readyText(event, apps ?? [], loaded.workspace?.node.region ?? ""));
     const line = humanLine(event, new Date());
     if (line !== undefined) print(line);
   };
   const notes = [...chosen.notes, ...(chosen.mode === "loopback" ? [LOOPBACK_NOTE] : [])];
   for (const note of notes) process.stderr.write(`${pc.yellow("note:")} ${note}\n`);
 
-  const node = await startNode({ workspace: loaded.workspace, mode: chosen.mode, version: version(), onEvent: say });
+  const node = await startNode({
+    workspace: loaded.workspace,
+    mode: chosen.mode,
+    nftables: chosen.nftables,
+    version: version(),
+    onEvent: say,
+  });
   const stopWatching = followFiles(loaded.files, async () => {
     const again = await load();
     if (again.workspace === undefined) {
       showProblems(again.problems, json);
-      say({ event: "problem", code: "config_invalid", message: "the files have errors: the running configuration is unchanged" });
+      say({
+        event: "problem",
+        code: "config_invalid",
+        message: "the files have errors: the running configuration is unchanged",
+      });
       return;
     }
     try {
@@ -91,7 +101,10 @@ function followFiles(files: readonly string[], changed: () => Promise<void>): ()
   const again = (): void => {
     running = running.then(changed).catch(() => undefined);
   };
-  const watcher = watch([...files], { ignoreInitial: true, awaitWriteFinish: { stabilityThreshold: 100, pollInterval: 20 } });
+  const watcher = watch([...files], {
+    ignoreInitial: true,
+    awaitWriteFinish: { stabilityThreshold: 100, pollInterval: 20 },
+  });
   watcher.on("all", again);
   watcher.on("error", () => undefined);
   process.on("SIGHUP", again);
@@ -108,20 +121,8 @@ function showProblems(problems: readonly Problem[], json: boolean): void {
   process.stderr.write(`${formatProblems(shown, { color: pc.isColorSupported && process.stderr.isTTY === true })}\n`);
 }
 
-function readyText(event: SystemEvent & { event: "ready" }, region: string): string {
+function readyText(event: SystemEvent & { event: "ready" }, apps: readonly AppStatus[], region: string): string {
   const head = `flycast ${version()} is up in ${event.mode} mode, region ${region}`;
   const where = `API ${event.api}   DNS ${event.dns.join(" and ")}`;
-  return [pc.bold(head), where, "", serviceTable(groupByApp(event.services)), "", pc.dim("Ctrl-C ends everything. What happens:")].join("\n");
-}
-
-/** The ready event lists services; the table wants apps. All of them may sleep: their state is what the next lines tell. */
-function groupByApp(services: readonly ReadyService[]): readonly AppStatus[] {
-  const names = [...new Set(services.map((service) => service.app))];
-  return names.map((name) => ({
-    name,
-    org: "",
-    network: "",
-    services: services.filter((service) => service.app === name),
-    machines: [],
-  }));
+  return [pc.bold(head), where, "", serviceTable(apps), "", pc.dim("Ctrl-C ends everything. What happens:")].join("\n");
 }

@@ -1,0 +1,39 @@
+import type { WhyReport } from "../machines/why.ts";
+import { ApiClient } from "./client.ts";
+import { EXIT, print, printable, printJson } from "./output.ts";
+import type { GlobalOptions } from "./program.ts";
+import { ago, table } from "./table.ts";
+
+/** What holds a Machine up, or why it stopped, and what happens next. */
+export async function run(options: GlobalOptions, args: readonly string[]): Promise<number> {
+  const report = (await new ApiClient(options).get(
+    `/flycast/v1/machines/${encodeURIComponent(args[0] ?? "")}/why`,
+  )) as WhyReport;
+  if (options.json === true) printJson(report);
+  else print(formatWhy(report, Date.now()));
+  return EXIT.done;
+}
+
+export function formatWhy(report: WhyReport, now: number): string {
+  const head = `Machine ${report.machine} of ${report.app} is ${report.state}${report.since > 0 ? ` since ${ago(report.since, now)}` : ""}: ${printable(report.because)}`;
+  const when =
+    report.at === undefined ? "" : ` (${report.at > now ? `in ${Math.ceil((report.at - now) / 1000)} s` : "now"})`;
+  const holders =
+    report.holders.length === 0
+      ? ["Nothing is in use."]
+      : [
+          "In use by:",
+          table(
+            ["Kind", "Port", "From", "Since", "Last byte", ""],
+            report.holders.map((holder) => [
+              holder.kind,
+              String(holder.service),
+              printable(holder.from),
+              ago(holder.since, now),
+              ago(holder.lastByte, now),
+              holder.waiting ? "waits for the start" : holder.holds ? "" : "its caller is suspended: does not hold",
+            ]),
+          ),
+        ];
+  return [head, "", ...holders, "", `Next: ${printable(report.next)}${when}`].join("\n");
+}

@@ -1,0 +1,369 @@
+/** The composition root: makes every part of a node, in the order in which they depend on each other, and ends them in reverse. */
+import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { applyWorkspace } from "./api/apply-workspace.ts";
+import { eventOf } from "./api/event-of.ts";
+import type { SystemEvent } from "./api/events.ts";
+import { flySrcKey } from "./api/fly-src-key.ts";
+import { History } from "./api/history.ts";
+import { Leases } from "./api/leases.ts";
+import { apiHome, refuseRestartOnly, restartIfRunning } from "./api/machine-rules.ts";
+import { listenApi, removeNodeFile, urlOf, writeNodeFile } from "./api/node-file.ts";
+import { PortMemory } from "./api/port-memory.ts";
+import { createApi } from "./api/server.ts";
+import { appStatus, services, sortedApps, type AppStatus, type StatusSources } from "./api/status.ts";
+import { createCloseness } from "./balancer/closeness.ts";
+import type { Workspace } from "./config/model.ts";
+import { expandReferences } from "./config/references.ts";
+import { systemClock } from "./core/clock.ts";
+import { AppError, toAppError } from "./core/errors.ts";
+import { DEFAULT_NETWORK, PERSONAL_ORG, type AppName, type MachineId, type NetworkId } from "./core/ids.ts";
+import { REGIONS } from "./core/regions.ts";
+import { ms, type Port } from "./core/units.ts";
+import { createForwarder } from "./dns/forwarder.ts";
+import { OutsidePorts } from "./dns/outside-ports.ts";
+import { createDns } from "./dns/server.ts";
+import { parseResolvConf } from "./dns/system-upstreams.ts";
+import { createProcessDriver } from "./machines/drivers/process.ts";
+import { readEnvFile } from "./machines/env-file.ts";
+import { machineEnvironment } from "./machines/environment.ts";
+import { createMachines } from "./machines/supervisors.ts";
+import { parseIp6 } from "./network/address.ts";
+import { createLoopbackPlane } from "./network/loopback.ts";
+import { createLinuxPlane } from "./network/linux/plane.ts";
+import type { OuterFacts } from "./network/linux/wire.ts";
+import type { Outside } from "./network/outside.ts";
+import type { NetworkPlane } from "./network/plane.ts";
+import { createFlySrcSigner } from "./proxy/http/fly-src.ts";
+import { createHttpHandler } from "./proxy/http/handler.ts";
+import { createProxy } from "./proxy/proxy.ts";
+import { createPublisher } from "./proxy/published.ts";
+import { identify } from "./registry/identify.ts";
+import { openFileRegistry } from "./registry/stores/file.ts";
+import { readToken } from "./registry/stores/state-folder.ts";
+import { createLogger } from "./telemetry/logging.ts";
+import { createMetrics } from "./telemetry/metrics.ts";
+
+/** Where the node stands: a lab of its own, or the computer as it is. */
+export type Standing =
+  | { readonly mode: "loopback" }
+  | { readonly mode: "lab" | "host"; readonly outer: OuterFacts; readonly nftables: boolean };
+
+export interface SystemOptions {
+  readonly workspace: Workspace;
+  readonly standing: Standing;
+  readonly outside: Outside;
+  readonly version: string;
+  readonly emit: (event: SystemEvent, apps?: readonly AppStatus[]) => void;
+}
+
+export interface System {
+  /** What the files say now. All or nothing. @returns names of the apps that changed */
+  apply(workspace: Workspace): Promise<readonly string[]>;
+  /** Ends everything; without `cut`, connections in use may finish within the drain timeout. Says what was cut. */
+  shutdown(options: { readonly cut: boolean }): Promise<readonly string[]>;
+}
+
+/** @errors state_locked, state_newer, port_taken, no_privilege, conflict: then nothing is left running */
+export async function startSystem(options: SystemOptions): Promise<System> {
+  const { outside, emit, standing } = options;
+  const { mode } = standing;
+  let workspace = options.workspace;
+  const { node } = workspace;
+  const clock = systemClock;
+  const ending: (() => Promise<unknown> | void)[] = [];
+  const endAll = async (): Promise<void> => {
+    for (const end of ending.toReversed())
+      await Promise.resolve(end()).catch((err: unknown) => log.error({ err }, "ending failed"));
+  };
+
+  const log = createLogger({ level: process.env["FLYCAST_LOG"] ?? "warn" });
+  const metrics = createMetrics();
+  try {
+    const registry = await openFileRegistry({
+      dir: node.stateDir,
+      clock,
+      random: randomBytes,
+      onNotice: (message) => emit({ event: "problem", code: "state_damaged", message }),
+    });
+    ending.push(() => registry.close());
+    const { view } = registry;
+    const nodeToken = await readToken(node.stateDir);
+    const whoIs = (address: string, port: number) => {
+      const caller = identify(view, node.region, address, port);
+      if (caller.via !== "host") return caller;
+      // A client namespace has an address that only the plane knows.
+      const parsed = parseIp6(address);
+      const network = parsed.ok ? plane.clientNetwork(parsed.value) : undefined;
+      return network === undefined ? caller : { ...caller, network };
+    };
+
+    const plane: NetworkPlane =
+      standing.mode === "loopback"
+        ? createLoopbackPlane()
+        : await createLinuxPlane({
+            mode: standing.mode,
+            stateDir: node.stateDir,
+            outer: standing.outer,
+            nftables: standing.nftables,
+          });
+    ending.push(() => plane.close());
+
+    const driver = await createProcessDriver({ plane, stateDir: node.stateDir, clock, outlive: mode === "host", log });
+    ending.push(() => driver.close());
+
+    const machines = createMachines({
+      registry,
+      driver,
+      clock,
+      random: Math.random,
+      limits: node.limits,
+      autostop: node.autostop,
+      environment: async (machine) =>
+        machineEnvironment({
+          machine,
+          app: view.app(machine.app) ?? { primaryRegion: undefined },
+          host: process.env,
+          secrets: await readEnvFile(machine.config.envFile),
+          resolve: (value) =>
+            expandReferences({ value }, (app, port) => dialText(app, port, machine.network))["value"] ?? value,
+        }),
+      onEvent: (event) => {
+        metrics.machineEvent(event);
+        emit(eventOf(event));
+      },
+      log,
+    });
+
+    const closeness = createCloseness(node.regions);
+    const signer = createFlySrcSigner(await flySrcKey(node.stateDir), clock);
+    const proxy = createProxy({
+      view,
+      changes: registry.changes,
+      pool: machines,
+      plane,
+      limits: node.limits,
+      region: node.region,
+      closeness,
+      clock,
+      random: Math.random,
+      identify: whoIs,
+      http: (reach) =>
+        createHttpHandler({
+          reach,
+          view,
+          limits: node.limits,
+          clock,
+          random: randomBytes,
+          region: node.region,
+          signer,
+          onSettled: metrics.settled,
+          log,
+        }),
+      onSettled: metrics.settled,
+      log,
+      trust: node.trustProxyProtocol,
+    });
+    ending.push(() => proxy.close());
+
+    const memory = await PortMemory.open(node.stateDir);
+    const publisher = createPublisher({
+      view,
+      outside,
+      attach: (address, port, server) => proxy.listenPublished(address, port, server),
+      fixed: (app, port) => workspace.apps.find((candidate) => candidate.name === app)?.publish.get(port as Port),
+      remembered: memory.ports,
+    });
+    ending.push(() => publisher.close());
+    const dialText = (app: string, port: number, network: NetworkId): string | undefined => {
+      if (mode !== "loopback") return `${app}.flycast:${port}`;
+      const published = publisher.find(app as AppName, port, network);
+      return published === undefined ? undefined : `${published.host}:${published.hostPort}`;
+    };
+
+    const forwarder = createForwarder({
+      outside,
+      upstreams: node.dns.upstreams.length > 0 ? node.dns.upstreams : await systemResolvers(),
+      forward: node.dns.forward,
+      clock,
+      random: randomBytes,
+    });
+    ending.push(() => forwarder.close());
+    const dns = createDns({
+      view,
+      closeness,
+      identify: (address) => {
+        const caller = whoIs(address, 0);
+        return caller.network === undefined ? undefined : { network: caller.network, region: caller.region };
+      },
+      forwarder,
+      clock,
+      random: randomBytes,
+      region: node.region,
+    });
+    ending.push(() => dns.close());
+    const dnsPorts = new OutsidePorts(outside, dns);
+    ending.push(() => dnsPorts.close());
+
+    const statusSources: StatusSources = {
+      view,
+      published: (address, port) => {
+        const found = publisher.list().find((p) => p.address === address && p.port === port);
+        return found === undefined ? undefined : `${found.host}:${found.hostPort}`;
+      },
+      claims: (machine) => machines.holders(machine as MachineId).length,
+    };
+    const facts = { mode, region: node.region, version: options.version, startedAt: new Date().toISOString() };
+    let ready = false;
+    let apiUrl = "";
+    let dnsAt: readonly string[] = [];
+    const api = createApi({
+      registry,
+      view,
+      commands: registry.commands,
+      machines: {
+        start: (id, because) => machines.start(id, because),
+        stop: async (id, how) => void (await machines.stop(id, how)),
+        suspend: async (id, because) => void (await machines.suspend(id, because)),
+        signal: (id, signal) => driver.signal(id, signal),
+        destroy: (id, how) => machines.destroy(id, how),
+        restartIfRunning: (id, because) => restartIfRunning(view, machines, id, because),
+      },
+      leases: new Leases(clock),
+      history: new History(registry.changes),
+      nodeRegion: node.region,
+      home: (app) => apiHome(view, node.stateDir, app),
+      regions: () => REGIONS,
+      version: options.version,
+      status: statusSources,
+      node: () => ({ ...facts, api: apiUrl, dns: dnsAt }),
+      why: (id) => machines.why(id),
+      receipt: (id) => machines.receipt(id),
+      logs: (id, how) => driver.readLog(id, how),
+      client: async (network) => {
+        if (mode === "loopback") {
+          throw new AppError(
+            "unsupported",
+            "in loopback mode there is no private network to enter: use the published ports",
+          );
+        }
+        return plane.client(network.id);
+      },
+      dnsFor: async (network) => (await dnsPorts.open(network.id)).text,
+      nodeToken,
+      metrics: () => metrics.text(),
+      ready: () => ready,
+      networkOf: (address) => whoIs(address, 0).network,
+      log,
+    });
+    ending.push(() => api.close());
+
+    await plane.onServiceDoor((door) => {
+      const policy = door.network === undefined ? "by-source" : { network: door.network, members: true };
+      dns.attachUdp(door.dnsUdp, policy);
+      dns.attachTcp(door.dnsTcp, policy);
+      api.attach(door.api, "inside");
+    });
+
+    /** Follows the registry: networks get their routes, addresses their published ports. */
+    const follow = async (): Promise<void> => {
+      for (const network of view.networks()) await plane.addNetwork(network.id);
+      await proxy.sync();
+      await publisher.sync();
+      await memory.remember(publisher.list());
+    };
+    let following: Promise<void> = Promise.resolve();
+    let scheduled = false;
+    const unsubscribe = registry.changes.subscribe((change) => {
+      if (change.kind === "status" || change.kind === "token" || scheduled) return;
+      scheduled = true;
+      setImmediate(() => {
+        scheduled = false;
+        following = following.then(follow).catch((thrown: unknown) => {
+          const error = toAppError(thrown);
+          emit({ event: "problem", code: error.code, message: error.message });
+        });
+      });
+    });
+    ending.push(unsubscribe);
+
+    const control = {
+      destroy: (id: MachineId, how: { force: boolean }) => machines.destroy(id, how),
+      restartIfRunning: (id: MachineId, because: string) => restartIfRunning(view, machines, id, because),
+    };
+    await machines.recover();
+    ending.push(() => machines.close());
+    await applyWorkspace(registry, control, workspace, undefined);
+    await follow();
+
+    const apiServer = await listenApi(outside, node.api);
+    api.attach(apiServer, "outside");
+    apiUrl = urlOf(apiServer);
+    const personal = view.networkNamed(PERSONAL_ORG, DEFAULT_NETWORK);
+    const outsideDns = personal === undefined ? undefined : await dnsPorts.open(personal.id);
+    dnsAt = [...(mode === "loopback" ? [] : ["[fdaa::3]:53"]), ...(outsideDns === undefined ? [] : [outsideDns.text])];
+    await writeNodeFile(node.stateDir, {
+      api: apiUrl,
+      dns: dnsAt,
+      mode,
+      version: options.version,
+      startedAt: facts.startedAt,
+    });
+    ending.push(() => removeNodeFile(node.stateDir));
+
+    await machines.up();
+    ready = true;
+    emit(
+      { event: "ready", mode, api: apiUrl, dns: dnsAt, services: services(statusSources) },
+      sortedApps(view).map((app) => appStatus(statusSources, app)),
+    );
+
+    let shutting: Promise<readonly string[]> | undefined;
+    const shutdown = async (cut: boolean): Promise<readonly string[]> => {
+      ready = false;
+      const cuts = await proxy.drain(cut ? ms(0) : workspace.node.limits.drainTimeout);
+      await machines.shutdown({ drain: false });
+      await endAll();
+      return cuts.map(
+        (connection) =>
+          `connection of ${connection.app} from ${connection.caller.address} to ${connection.destination}`,
+      );
+    };
+    return {
+      async apply(next) {
+        const previous = workspace;
+        refuseRestartOnly(previous.node, next.node);
+        workspace = next;
+        try {
+          const { changed } = await applyWorkspace(registry, control, next, previous);
+          proxy.reload(next.node.limits);
+          machines.setAutostop(next.node.autostop);
+          machines.setLimits(next.node.limits);
+          await follow();
+          await machines.up();
+          return changed;
+        } catch (thrown) {
+          workspace = previous;
+          throw thrown;
+        }
+      },
+      async shutdown({ cut }) {
+        if (shutting === undefined) shutting = shutdown(cut);
+        else if (cut) await Promise.all([proxy.drain(ms(0)), machines.shutdown({ drain: false })]);
+        return shutting;
+      },
+    };
+  } catch (thrown) {
+    await endAll();
+    throw thrown;
+  }
+}
+
+/** The resolvers that this computer uses. None: names outside fail at once. */
+async function systemResolvers(): Promise<readonly string[]> {
+  try {
+    return parseResolvConf(await readFile("/etc/resolv.conf", "utf8"));
+  } catch {
+    return [];
+  }
+}
