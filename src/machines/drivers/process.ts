@@ -129,9 +129,7 @@ class Driver implements ProcessDriver {
     const checked = preflight({ app: machine.app, command, folder, path, inside });
     if (!checked.ok) throw new AppError("PM02", checked.error);
     const user = await runsAs(machine);
-    await makeMountFolders(machine, user).catch((error: unknown) => {
-      throw toAppError(error, "PM02");
-    });
+    await makeMountFolders(machine, user).catch(failedStart);
     const place = await this.#place(machine, env);
     const enter = place.enter({ folder, user: machine.config.user });
     const chain = launchChain({ enter, command: checked.value, user, dieWithUs: this.#dieWithUs });
@@ -294,9 +292,7 @@ class Driver implements ProcessDriver {
       .digest("base64");
     const before = this.#places.get(machine.id);
     if (before !== undefined && before.print !== print) await this.release(machine.id);
-    const place = await this.#options.plane.place(request).catch((error: unknown) => {
-      throw toAppError(error, "PM02");
-    });
+    const place = await this.#options.plane.place(request).catch(failedStart);
     this.#places.set(machine.id, { place, print });
     return place;
   }
@@ -393,4 +389,10 @@ class Driver implements ProcessDriver {
       void this.#watch(life);
     }
   }
+}
+
+/** Whatever keeps a Machine from starting is a failed start to whoever waits for it; the words stay those of the cause. */
+function failedStart(thrown: unknown): never {
+  const { code, message } = toAppError(thrown);
+  throw code === "PM02" ? thrown : new AppError("PM02", message, { cause: thrown });
 }

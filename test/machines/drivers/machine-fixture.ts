@@ -18,7 +18,7 @@ export function machineWith(config: Partial<MachineConfig> & { command: readonly
     network: 0x80000001 as NetworkId,
     region: "iad" as RegionCode,
     host: 0x0a7b007d as HostId,
-    address: "fdaa:8000:1:a7b:7d:f066:b83b:2" as Ip6,
+    address: `fdaa:8000:1:a7b:7d:f066:${count.toString(16)}:2` as Ip6,
     config: {
       folder: tmpdir(),
       env: {},
