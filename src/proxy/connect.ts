@@ -6,6 +6,7 @@ import { ms, type Port } from "../core/units.ts";
 import type { Limits } from "../config/model.ts";
 import type { Claim, Endpoint, MachinePool } from "../machines/pool.ts";
 import type { Budget } from "./budget.ts";
+import type { Work } from "./context.ts";
 import { dial } from "./dial.ts";
 
 /** Dials to one port of one Machine at the same time: the backlog of a small server takes that without dropping any. */
@@ -37,7 +38,7 @@ export class Connector {
    * @errors PC01, PC03, PC05, PC06 of a Machine that was reachable; PM03 of one that never was; FP03; the signal's
    * reason; what the pool says when the Machine's life ends meanwhile
    */
-  connect(claim: Claim, endpoint: Endpoint, service: Port, signal: AbortSignal): Promise<Socket> {
+  connect(claim: Claim, endpoint: Endpoint, service: Port, work: Pick<Work, "signal" | "probe">): Promise<Socket> {
     let doors = this.#doors.get(claim.machine);
     if (doors === undefined) this.#doors.set(claim.machine, (doors = new Map()));
     let door = doors.get(service);
@@ -45,7 +46,13 @@ export class Connector {
       door = new Door(this.#options, claim.machine, service, endpoint);
       doors.set(service, door);
     }
-    return door.enter(claim, signal);
+    return door.enter(claim, work);
+  }
+
+  /** A connection without a claim to a port that was reached in this life of the Machine; undefined for any other. */
+  revisit(machine: MachineId, service: Port, generation: number): Promise<Socket> | undefined {
+    const door = this.#doors.get(machine)?.get(service);
+    return door?.isOpen && door.generation === generation ? door.dial() : undefined;
   }
 
   /** Whether somebody has been through to this port in this life of the Machine. */
@@ -89,19 +96,19 @@ class Door {
     this.generation = endpoint.generation;
   }
 
-  async enter(claim: Claim, signal: AbortSignal): Promise<Socket> {
+  async enter(claim: Claim, { signal, probe }: Pick<Work, "signal" | "probe">): Promise<Socket> {
     if (signal.aborted) throw toAppError(signal.reason, "FP10");
     if (!this.isOpen) {
-      const socket = await this.#wait(claim, signal);
+      const socket = await this.#wait(claim, signal, probe);
       if (socket !== undefined) return socket;
     }
-    const socket = await this.#dial();
+    const socket = await this.dial();
     if (!signal.aborted) return socket;
     socket.destroy();
     throw toAppError(signal.reason, "FP10");
   }
 
-  #wait(claim: Claim, signal: AbortSignal): Promise<Socket | undefined> {
+  #wait(claim: Claim, signal: AbortSignal, probe: Work["probe"]): Promise<Socket | undefined> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiters.delete(waiter);
@@ -124,13 +131,13 @@ class Door {
       this.#waiters.add(waiter);
       signal.addEventListener("abort", onAbort);
       lost.stop = claim.onLost((error) => waiter.fail(error));
-      if (this.#waiters.has(waiter)) void this.#knock();
+      if (this.#waiters.has(waiter)) void this.#knock(probe);
       else lost.stop();
     });
   }
 
   /** The one prober. Its connection serves the first who waits; the others then dial for themselves. */
-  async #knock(): Promise<void> {
+  async #knock(probe: Work["probe"]): Promise<void> {
     if (this.#knocking) return;
     this.#knocking = true;
     const { clock, limits, pool } = this.#options;
@@ -138,7 +145,7 @@ class Door {
     const isStarting = clock.now() - this.#endpoint.startedAt < limits().wakeTimeout;
     // Nobody waits any more: the start goes on without us, and the next one to come knocks again.
     while (this.#waiters.size > 0) {
-      const outcome = await this.#try();
+      const outcome = await this.#try(probe);
       if (!("error" in outcome)) {
         this.#open(outcome.socket);
         break;
@@ -158,18 +165,21 @@ class Door {
     this.#knocking = false;
   }
 
-  async #try(): Promise<{ readonly socket: Socket } | { readonly error: AppError }> {
+  async #try(probe: Work["probe"]): Promise<{ readonly socket: Socket | undefined } | { readonly error: AppError }> {
     try {
-      return { socket: await this.#dial() };
+      const socket = await this.dial();
+      if (probe === undefined) return { socket };
+      if (await probe(socket)) return { socket: undefined };
+      return { error: new AppError("PC01", "the Machine accepts connections, but does not serve them yet") };
     } catch (thrown) {
       return { error: toAppError(thrown, "PC06") };
     }
   }
 
-  #open(socket: Socket): void {
+  #open(socket: Socket | undefined): void {
     this.isOpen = true;
     this.#options.pool.reportReachable(this.#machine, this.#service, this.generation);
-    let spare: Socket | undefined = socket;
+    let spare = socket;
     for (const waiter of this.#waiters) {
       waiter.enter(spare);
       spare = undefined;
@@ -186,11 +196,13 @@ class Door {
     const where = address === undefined ? `port ${this.#service}` : `port ${address.port}`;
     const message =
       `the Machine started, but nothing answered on ${where} within ${this.#options.limits().wakeTimeout / 1000} s` +
-      (last.code === "PC01" ? "; does the app listen on another port, or on 127.0.0.1 only?" : "");
+      (last.cause !== undefined && last.code === "PC01"
+        ? "; does the app listen on another port, or on 127.0.0.1 only?"
+        : "");
     return new AppError("PM03", message, { cause: last, details: last.details });
   }
 
-  async #dial(): Promise<Socket> {
+  async dial(): Promise<Socket> {
     if (this.#dialling >= DIALS_AT_ONCE) await new Promise<void>((resolve) => this.#lineToDial.push(resolve));
     this.#dialling++;
     try {

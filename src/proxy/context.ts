@@ -42,6 +42,11 @@ export interface Work {
   readonly excluded: Set<MachineId>;
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
+  /**
+   * For protocols whose servers accept connections before they can serve: asks over a fresh connection, and uses it up.
+   * Without one, a Machine is ready when its port accepts.
+   */
+  readonly probe?: ((socket: Socket) => Promise<boolean>) | undefined;
 }
 
 /** What the client (fly-prefer-*, fly-force-*) or a replay asked for. Empty for everything else. */

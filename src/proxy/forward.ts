@@ -19,7 +19,7 @@ interface ForwardOptions {
   /** How long one direction may stay silent after the other has ended. */
   readonly halfClosedTimeout: Milliseconds;
   /** Called at the Machine's first byte. */
-  readonly onFirstByte: () => void;
+  readonly onFirstByte: (chunk: Buffer) => void;
   /** Sees what passes, both ways; never changes it. */
   readonly watch?: Watcher | undefined;
 }
@@ -96,7 +96,7 @@ class Forwarding {
     this.#options.claim.lastByte = this.#options.clock.now();
     if (!this.#answered) {
       this.#answered = true;
-      this.#options.onFirstByte();
+      this.#options.onFirstByte(chunk);
     }
     this.#options.watch?.fromMachine(chunk);
     if (this.#down.writable && !this.#down.write(chunk)) this.#up.pause();

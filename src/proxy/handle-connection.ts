@@ -1,10 +1,11 @@
 import type { Socket } from "node:net";
-import { AppError, type ErrorCode } from "../core/errors.ts";
+import { AppError } from "../core/errors.ts";
 import { accept, type Entrance } from "./accept.ts";
 import { admit } from "./admit.ts";
 import type { Budget } from "./budget.ts";
 import type { Connection, Handler } from "./context.ts";
 import { reset } from "./forward.ts";
+import { readProxyHeader, type Trusts } from "./handlers/inbound-proxy.ts";
 import type { Phases } from "./phases.ts";
 import { toProxyError } from "./respond.ts";
 import { route } from "./route.ts";
@@ -14,6 +15,7 @@ import type { Tracker } from "./tracker.ts";
 export interface ConnectionPhases extends Phases {
   readonly budget: Budget;
   readonly tracker: Tracker;
+  readonly trusts: Trusts;
   /** choose → wake → connect → forward → settle, as the port's handlers ask. */
   readonly handlerFor: (connection: Connection) => Handler;
 }
@@ -30,51 +32,57 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
   const { caller, destination } = accepted;
 
   const routed = route(phases.view, destination);
-  if (!routed.ok) return refuse(phases, socket, routed.error);
+  if (!routed.ok) return refuse(phases, socket, new AppError(routed.error));
   const { address, route: found } = routed.value;
 
   const admitted = admit(caller, address);
-  if (!admitted.ok) return refuse(phases, socket, admitted.error);
+  if (!admitted.ok) return refuse(phases, socket, new AppError(admitted.error));
 
   // All published connections come from the user's own computer: there is no source to be fair to.
   const source = caller.via === "published" ? undefined : caller.address;
   const room = phases.budget.openDownstream(address.network, source);
-  if (!room.ok) return refuse(phases, socket, room.error);
+  if (!room.ok) return refuse(phases, socket, new AppError(room.error));
 
-  const connection: Connection = {
-    id: ++lastId,
-    caller,
-    destination,
-    app: address.app,
-    network: address.network,
-    route: found,
-    reported: undefined,
-    tls: undefined,
-    acceptedAt: phases.clock.now(),
-  };
+  const id = ++lastId;
+  const acceptedAt = phases.clock.now();
   const closed = new Promise<void>((resolve) => (socket.closed ? resolve() : socket.once("close", () => resolve())));
-  phases.tracker.add(connection.id, socket, {
+  phases.tracker.add(id, socket, {
     app: address.app,
     caller,
     destination: `[${destination.address}]:${destination.port}`,
   });
   try {
-    await phases.handlerFor(connection).serve(connection, socket, undefined);
+    const preface = phases.trusts(caller.address)
+      ? await readProxyHeader(socket, phases.clock, phases.limits().headTimeout)
+      : undefined;
+    const connection: Connection = {
+      id,
+      caller,
+      destination,
+      app: address.app,
+      network: address.network,
+      route: found,
+      reported: preface?.value,
+      tls: undefined,
+      acceptedAt,
+    };
+    await phases.handlerFor(connection).serve(connection, socket, preface?.rest);
   } catch (thrown) {
-    // Handlers settle everything themselves: what comes here is a defect, and costs this connection only.
-    reset(socket);
-    phases.log.error({ err: thrown, app: connection.app }, "a connection failed inside the proxy");
-    settle(phases, { error: toProxyError(thrown) });
+    const error = toProxyError(thrown);
+    refuse(phases, socket, error);
+    // Handlers settle everything themselves: what comes from them is a defect, and costs this connection only.
+    if (error.code === "FP15")
+      phases.log.error({ err: thrown, app: address.app }, "a connection failed inside the proxy");
   }
   await closed;
-  phases.tracker.remove(connection.id);
+  phases.tracker.remove(id);
   room.value();
 }
 
 /** Without a byte, and counted: nobody learns what is there, or for whom. */
-function refuse(phases: ConnectionPhases, socket: Socket, code: ErrorCode): void {
+function refuse(phases: ConnectionPhases, socket: Socket, error: AppError): void {
   reset(socket);
-  settle(phases, { error: new AppError(code) });
+  settle(phases, { error });
 }
 
 function ignore(): void {}

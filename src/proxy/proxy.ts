@@ -12,12 +12,15 @@ import type { NetworkPlane } from "../network/plane.ts";
 import type { ChangeFeed, RegistryView } from "../registry/view.ts";
 import type { Entrance } from "./accept.ts";
 import { Budget, descriptorLimit } from "./budget.ts";
-import type { Connection, Handler, Reach, Settlement } from "./context.ts";
+import type { Handler, Reach, Settlement } from "./context.ts";
 import { handleConnection, type ConnectionPhases } from "./handle-connection.ts";
-import { tcpHandler } from "./handlers/tcp.ts";
+import { handlersFor } from "./handlers/for-connection.ts";
+import { createTrust } from "./handlers/inbound-proxy.ts";
 import { Listeners } from "./listeners.ts";
 import type { Log, Phases } from "./phases.ts";
 import { NodeReach } from "./reach.ts";
+import { temporaryAuthority, type Authority } from "./tls/authority.ts";
+import { Certificates } from "./tls/certificates.ts";
 import { Tracker, type CutConnection } from "./tracker.ts";
 
 export interface ProxyOptions {
@@ -40,6 +43,11 @@ export interface ProxyOptions {
   readonly log: Log;
   /** Sources (CIDR) that must send a PROXY header. */
   readonly trust: readonly string[];
+  /**
+   * The authority that signs certificates for `.flycast` names; asked for when the first one is needed.
+   * @default one that lasts as long as the process
+   */
+  readonly authority?: () => Authority;
   /** Descriptors that this process may have. @default RLIMIT_NOFILE */
   readonly descriptors?: number;
 }
@@ -68,10 +76,14 @@ export function createProxy(options: ProxyOptions): Proxy {
   const phases: Phases = { ...options, onSettled, limits: () => limits };
   const budget = new Budget(phases.limits, options.descriptors ?? descriptorLimit());
   const reach = new NodeReach(phases, budget);
-  const handlers = { tcp: tcpHandler(phases, reach), http: options.http(reach) };
-  const handlerFor = (connection: Connection): Handler =>
-    connection.route.port.handlers.has("http") ? handlers.http : handlers.tcp;
-  const connectionPhases: ConnectionPhases = { ...phases, budget, tracker, handlerFor };
+  const certificates = new Certificates(options.authority ?? temporary(options.clock), options.clock, options.log);
+  const connectionPhases: ConnectionPhases = {
+    ...phases,
+    budget,
+    tracker,
+    trusts: createTrust(options.trust),
+    handlerFor: handlersFor(phases, reach, options.http(reach), certificates),
+  };
 
   const serve = (socket: Socket, entrance: Entrance): void => void handleConnection(connectionPhases, socket, entrance);
   const listeners = new Listeners({ ...options, onConnection: (socket) => serve(socket, { kind: "private" }) });
@@ -115,4 +127,9 @@ export function createProxy(options: ProxyOptions): Proxy {
 function asCut(settlement: Settlement): Settlement {
   const error = new AppError("FP11");
   return { ...settlement, error, code: error.code };
+}
+
+function temporary(clock: Clock): () => Authority {
+  let authority: Authority | undefined;
+  return () => (authority ??= temporaryAuthority(new Date(clock.wall())));
 }

@@ -102,7 +102,7 @@ export class NodeReach implements Reach {
     if (taken === undefined) throw new AppError("FP15", "connect was given a claim that did not come from this reach");
     const wasReachable = this.#connector.isReachable(claim, taken.service);
     try {
-      const socket = await this.#connector.connect(claim, taken.endpoint, taken.service, work.signal);
+      const socket = await this.#connector.connect(claim, taken.endpoint, taken.service, work);
       const header = proxyHeaderFor(work);
       if (header !== undefined) socket.write(header);
       return socket;
@@ -143,6 +143,16 @@ export class NodeReach implements Reach {
         if (error.code === "FP03" || error.code === "FP15" || work.signal.aborted) throw error;
       }
     }
+  }
+
+  /**
+   * A connection to a Machine that runs and was reached before, without a claim: it counts as no use of the Machine.
+   * Undefined for any other Machine.
+   */
+  revisit(machine: MachineId, service: Port): Promise<Socket> | undefined {
+    const status = this.#phases.view.status(machine);
+    if (status.state !== "started") return undefined;
+    return this.#connector.revisit(machine, service, status.generation);
   }
 
   firstByte(claim: Claim): void {

@@ -1,14 +1,18 @@
-import type { Socket } from "node:net";
 import type { Connection, Handler, Reach, Work } from "../context.ts";
 import { NO_WISHES } from "../context.ts";
 import { forward, reset } from "../forward.ts";
 import { Hold } from "../hold.ts";
 import type { Phases } from "../phases.ts";
+import { parseFirstMessage } from "../postgres/messages.ts";
 import { toProxyError } from "../respond.ts";
 import { settle } from "../settle.ts";
 
 /** Bytes as they are, for every protocol. The Machine is woken at accept: in many protocols the server speaks first. */
-export function tcpHandler(phases: Phases, reach: Reach): Handler {
+export function tcpHandler(
+  phases: Phases,
+  reach: Reach,
+  onPostgres: (connection: Connection) => void = () => {},
+): Handler {
   return {
     async serve(connection, socket, already) {
       const hold = new Hold(socket, phases.limits().holdBuffer, already);
@@ -22,12 +26,16 @@ export function tcpHandler(phases: Phases, reach: Reach): Handler {
         return settle(phases, { work, error: toProxyError(thrown) });
       }
       const { claim, socket: upstream } = reached;
+      const held = hold.take();
       try {
-        const forwarded = await forward(socket, upstream, hold.take(), {
+        const forwarded = await forward(socket, upstream, held, {
           claim,
           clock: phases.clock,
           halfClosedTimeout: phases.limits().halfClosedTimeout,
-          onFirstByte: () => reach.firstByte(claim),
+          onFirstByte: (chunk) => {
+            reach.firstByte(claim);
+            if (looksLikePostgres(held.chunks[0], chunk)) onPostgres(connection);
+          },
         });
         settle(phases, { work, machine: claim.machine, ...forwarded });
       } finally {
@@ -52,8 +60,11 @@ export function rawWork(connection: Connection, signal: AbortSignal, since = con
   };
 }
 
-/** How long a socket lives on after it was refused with words: long enough to read them. */
-export function farewell(socket: Socket, words: Buffer): void {
-  socket.end(words);
-  socket.resume();
+/** A session's beginning that was answered as a Postgres server answers one. */
+function looksLikePostgres(asked: Buffer | undefined, answered: Buffer): boolean {
+  const kind = asked === undefined ? undefined : parseFirstMessage(asked)?.value.kind;
+  if (kind === "startup") return "RE".includes(String.fromCharCode(answered[0] ?? 0)) && answered.length > 5;
+  return (
+    (kind === "ssl-request" || kind === "gss-request") && answered.length === 1 && "SNG".includes(String(answered))
+  );
 }
