@@ -1,5 +1,5 @@
 import type { ClientPlace } from "../plane.ts";
-import { dropArgv } from "./privileges.ts";
+import { Privileges } from "./privileges.ts";
 import type { OuterFacts } from "./wire.ts";
 
 /**
@@ -15,7 +15,7 @@ export function clientEntry(
   const descriptor = (fd: number): string => `${init}/root/proc/${corePid}/fd/${fd}`;
   const user = outer.userNamespace ? [`--user=${init}/ns/user`, "--preserve-credentials"] : [];
   const spaces = [`--net=${descriptor(descriptors.net)}`, `--mount=${descriptor(descriptors.mount)}`];
-  const drop = outer.userNamespace ? [] : dropArgv("/", "root");
+  const drop = outer.userNamespace ? [] : new Privileges(false).drop("/", "root");
   return ["nsenter", ...user, ...spaces, `--pid=${init}/ns/pid`, ...drop];
 }
 

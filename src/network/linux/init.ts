@@ -43,10 +43,10 @@ export const STEP_MARK = "flycast-step: ";
  * ends process 1 with `unshare`: between them no part survives another, SIGKILL of any included.
  */
 export function labArgv(
-  how: { readonly root: boolean; readonly folder: string },
+  how: { readonly privileged: boolean; readonly folder: string },
   command: readonly string[],
 ): readonly string[] {
-  const user = how.root ? [] : ["--user", "--map-current-user", "--keep-caps"];
+  const user = how.privileged ? [] : ["--user", "--map-current-user", "--keep-caps"];
   const outermost = ["setpriv", "--pdeathsig", "KILL"];
   const spaces = ["unshare", ...user, "--net", "--mount", "--pid", "--fork", "--kill-child"];
   return [...outermost, ...spaces, "sh", "-c", INIT_SCRIPT, "sh", how.folder, ...command];

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { AppError } from "../../core/errors.ts";
 import { labArgv } from "./init.ts";
 import { OuterSockets } from "./outer-sockets.ts";
+import { isPrivileged } from "./privileges.ts";
 import { systemPath } from "./run.ts";
 import { isWireMessage, type CoreMessage, type OuterFacts, type OuterMessage } from "./wire.ts";
 
@@ -42,10 +43,10 @@ export interface CoreProcess {
  * @errors no_privilege when the lab cannot be built; `probeLab` tells why
  */
 export function launchCore(options: LaunchOptions): Promise<CoreProcess> {
-  const root = process.getuid?.() === 0;
+  const privileged = isPrivileged();
   const folder = options.folder ?? process.cwd();
   const node = [process.execPath, ...(options.execArgv ?? []), options.entry, ...(options.args ?? [])];
-  const [file = "", ...args] = labArgv({ root, folder }, node);
+  const [file = "", ...args] = labArgv({ privileged, folder }, node);
   const child = spawn(file, args, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
     // A session of its own: Ctrl-C is for us to handle, the core is told.
@@ -78,7 +79,7 @@ export function launchCore(options: LaunchOptions): Promise<CoreProcess> {
             initPid: onlyChildOf(child.pid ?? 0),
             uid: process.getuid?.() ?? 0,
             gid: process.getgid?.() ?? 0,
-            userNamespace: !root,
+            userNamespace: !privileged,
           };
           send(child, { flycast: "welcome", outer });
           resolve({

@@ -73,11 +73,10 @@ export class Namespace {
 }
 
 /** Makes the namespaces and the veth pair; our end of it is left for the guard to set up. @errors internal */
-export function buildNamespace(link: Link, binds: readonly Bind[]): Promise<Namespace> {
-  const groups = process.getuid?.() === 0 ? "0 2147483647" : `${process.getgid?.() ?? 0} ${process.getgid?.() ?? 0}`;
+export function buildNamespace(link: Link, binds: readonly Bind[], pingGroups: string): Promise<Namespace> {
   const child = spawn(
     "unshare",
-    ["--net", "--mount", "sh", "-c", BUILD, "sh", insideLines(link), groups, ...binds.flat()],
+    ["--net", "--mount", "sh", "-c", BUILD, "sh", insideLines(link), pingGroups, ...binds.flat()],
     { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, PATH: systemPath(), LC_ALL: "C" } },
   );
   return new Promise((resolve, reject) => {

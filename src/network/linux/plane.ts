@@ -13,8 +13,8 @@ import { rulesGuard } from "./guard-rules.ts";
 import { linkExists, Links } from "./links.ts";
 import { writeMachineFiles } from "./machine-files.ts";
 import { buildNamespace, type Namespace } from "./namespace.ts";
-import { dropArgv } from "./privileges.ts";
-import { mustRun } from "./run.ts";
+import { Privileges } from "./privileges.ts";
+import { mustRun, run } from "./run.ts";
 import type { OuterFacts } from "./wire.ts";
 
 export interface LinuxPlaneOptions {
@@ -65,6 +65,9 @@ class LinuxPlane implements NetworkPlane {
   readonly #clients = new Map<Ip6, Client>();
   readonly #listeners = new Set<Server>();
   readonly #buildQueue: (() => void)[] = [];
+  readonly #privileges: Privileges;
+  /** util-linux 2.38 and newer. */
+  #nsenterChangesFolder = false;
   #building = 0;
   #clientNumber = 0;
 
@@ -72,10 +75,12 @@ class LinuxPlane implements NetworkPlane {
     this.mode = options.mode;
     this.#options = options;
     this.#guard = guard;
+    this.#privileges = new Privileges(options.outer.userNamespace);
   }
 
-  prepare(): Promise<void> {
-    return this.#commands.apply(this.#guard.base);
+  async prepare(): Promise<void> {
+    await this.#commands.apply(this.#guard.base);
+    this.#nsenterChangesFolder = (await run(["nsenter", "--help"])).stdout.includes("--wdns");
   }
 
   addNetwork(network: NetworkId): Promise<void> {
@@ -111,15 +116,14 @@ class LinuxPlane implements NetworkPlane {
     return {
       ...made,
       place: {
-        enter: ({ folder, user }) => [
-          "nsenter",
-          `--net=${namespace.paths.net}`,
-          `--mount=${namespace.paths.mount}`,
-          ...dropArgv(folder, user),
-          "env",
-          "-C",
-          folder,
-        ],
+        enter: ({ folder, user }) => {
+          const enter = ["nsenter", `--net=${namespace.paths.net}`, `--mount=${namespace.paths.mount}`];
+          const drop = this.#privileges.drop(folder, user);
+          // Every program in the chain costs the wake a millisecond.
+          return this.#nsenterChangesFolder
+            ? [...enter, `--wdns=${folder}`, ...drop]
+            : [...enter, ...drop, "env", "-C", folder];
+        },
         env: { TMPDIR: "/run/tmp" },
         dial: (port): readonly DialAddress[] => [
           { host: link.theirs, port },
@@ -142,7 +146,7 @@ class LinuxPlane implements NetworkPlane {
     try {
       const hidden = [this.#options.stateDir, ...wanted.hidden];
       const files = await writeMachineFiles(name, { address, link: link.theirs }, { ...wanted, hidden });
-      const namespace = await buildNamespace(link, files.binds);
+      const namespace = await buildNamespace(link, files.binds, this.#pingGroups());
       try {
         await this.#commands.apply(this.#guard.addLink(link));
       } catch (error) {
@@ -157,6 +161,12 @@ class LinuxPlane implements NetworkPlane {
       this.#building--;
       this.#buildQueue.shift()?.();
     }
+  }
+
+  /** Groups that may ping. In a user namespace only the one group that exists can be named. */
+  #pingGroups(): string {
+    const { userNamespace, gid } = this.#options.outer;
+    return userNamespace ? `${gid} ${gid}` : "0 2147483647";
   }
 
   async #buildSlot(): Promise<void> {

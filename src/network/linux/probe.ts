@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { platform } from "node:os";
 import { labArgv, STEP_MARK } from "./init.ts";
+import { isPrivileged } from "./privileges.ts";
 import { run } from "./run.ts";
 
 export type LabProbe =
@@ -47,8 +48,8 @@ export async function probeLab(): Promise<LabProbe> {
   if (platform() !== "linux") {
     return refusal("make namespaces", `this is ${platform()}`, "the lab needs Linux; loopback mode works everywhere");
   }
-  const root = process.getuid?.() === 0;
-  const result = await run(labArgv({ root, folder: "/" }, ["sh", "-c", TRY]), { timeout: 10_000 });
+  const privileged = isPrivileged();
+  const result = await run(labArgv({ privileged, folder: "/" }, ["sh", "-c", TRY]), { timeout: 10_000 });
   if (result.code === 0) {
     const answer = /^nft=([^]*)$/m.exec(result.stdout)?.[1]?.trim() ?? "no answer";
     return answer === "yes"
@@ -83,10 +84,10 @@ function remedyFor(said: string, step: string): string {
   if (/No space left on device/.test(said) || kernelSetting("user/max_user_namespaces") === "0") {
     return "user namespaces are switched off: sudo sysctl user.max_user_namespaces=15000, or run as root";
   }
-  if (kernelSetting("kernel/apparmor_restrict_unprivileged_userns") === "1" && process.getuid?.() !== 0) {
+  if (kernelSetting("kernel/apparmor_restrict_unprivileged_userns") === "1" && !isPrivileged()) {
     return "AppArmor forbids user namespaces: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run as root";
   }
-  if (kernelSetting("kernel/unprivileged_userns_clone") === "0" && process.getuid?.() !== 0) {
+  if (kernelSetting("kernel/unprivileged_userns_clone") === "0" && !isPrivileged()) {
     return "user namespaces are for root only: sudo sysctl kernel.unprivileged_userns_clone=1, or run as root";
   }
   if (/IPv6/.test(step)) return "the kernel runs without IPv6: remove ipv6.disable=1 from its command line";
