@@ -66,12 +66,13 @@ export class StaticReach implements Reach {
       app: work.app,
       generation: this.generation,
       endpoint: { generation: this.generation, addresses: [], startedAt: 0 as Monotonic, waking: false },
-      ready: Promise.reject(new Error("not waited for: the endpoint is known")),
+      get ready(): Promise<never> {
+        return Promise.reject(new Error("not waited for: the endpoint is known"));
+      },
       lastByte: 0 as Monotonic,
       onLost: () => () => undefined,
       release: () => void this.claims.delete(claim),
     };
-    claim.ready.catch(() => undefined);
     this.claims.add(claim);
     return claim;
   }

@@ -145,8 +145,9 @@ export class HeadParser {
     let i = from;
     let count = 0;
     for (;;) {
-      if (i + 1 >= end) return this.#unfinished(origin, end);
+      if (i >= end) return this.#unfinished(origin, end);
       if (bytes[i] === CR) {
+        if (i + 1 >= end) return this.#unfinished(origin, end);
         if (bytes[i + 1] !== LF) return this.#refuse("bare CR");
         break;
       }
