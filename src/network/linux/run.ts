@@ -20,10 +20,10 @@ export function run(
   return new Promise((resolve) => {
     const child = spawn(file, args, {
       stdio: ["pipe", "pipe", "pipe"],
-      timeout: options.timeout ?? 30_000,
-      killSignal: "SIGKILL",
       env: { ...process.env, PATH: systemPath(), LC_ALL: "C", ...options.env },
     });
+    // Not spawn's own timeout: its timer outlives a program that could not be started, and keeps this process alive.
+    const timer = setTimeout(() => child.kill("SIGKILL"), options.timeout ?? 30_000);
     const output = { stdout: "", stderr: "" };
     for (const name of ["stdout", "stderr"] as const) {
       child[name].setEncoding("utf8").on("data", (text: string) => {
@@ -33,8 +33,14 @@ export function run(
     // A program that ends without reading its input is told apart by its exit code.
     child.stdin.on("error", () => undefined);
     child.stdin.end(options.input ?? "");
-    child.once("error", (error) => resolve({ code: undefined, stdout: "", stderr: error.message }));
-    child.once("close", (code) => resolve({ code: code ?? undefined, ...output }));
+    child.once("error", (error) => {
+      clearTimeout(timer);
+      resolve({ code: undefined, stdout: "", stderr: error.message });
+    });
+    child.once("close", (code) => {
+      clearTimeout(timer);
+      resolve({ code: code ?? undefined, ...output });
+    });
   });
 }
 
