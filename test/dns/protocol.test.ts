@@ -74,7 +74,7 @@ describe("answers", () => {
     const { answers, packet } = await tcp(query("vms.big.internal", "TXT"));
     expect(packet.answers).toHaveLength(1);
     expect(answers[0]?.split(",")).toHaveLength(200);
-    const strings = (packet.answers?.[0] as { data: Buffer[] }).data;
+    const strings = (packet.answers![0] as { data: Buffer[] }).data;
     expect(strings.slice(0, -1).every((part) => part.length === 255)).toBe(true);
   });
 
