@@ -39,7 +39,7 @@ export function checkTopLevelChecks(
   options: { groups: ReadonlySet<string>; defaultPort: (groups: readonly string[]) => boolean },
 ): void {
   for (const [name, check] of checks) {
-    if (check.type !== "http" && check.type !== "tcp") {
+    if (check.type !== "http" && check.type !== "tcp" && !findings.isRefused(check, "type")) {
       const message = `the check ${JSON.stringify(name.slice(0, 80))} has ${check.type === undefined ? "no type" : "an unknown type"}`;
       findings.error(findings.at(check, "type"), "bad-check-type", message, 'write type = "http" or type = "tcp"');
     }
@@ -51,7 +51,7 @@ export function checkTopLevelChecks(
       const message = `timeout ${formatDuration(check.timeout)} is above 1 min`;
       findings.error(findings.at(check, "timeout"), "check-timeout", message, 'write timeout = "1m" or less');
     }
-    if (check.port === undefined && !options.defaultPort(check.processes)) {
+    if (check.port === undefined && !findings.isRefused(check, "port") && !options.defaultPort(check.processes)) {
       const message = `the check ${JSON.stringify(name.slice(0, 80))} has no port, and there is no [http_service] to take it from`;
       findings.error(findings.at(check), "check-without-port", message, "write port = …");
     }

@@ -82,6 +82,17 @@ function checkProcesses(raw: RawFlyToml, findings: Findings): void {
     } else if (RESERVED_GROUPS.has(name)) {
       findings.error(path, "bad-group-name", `the group ${name} is the platform's own`, "choose another name");
     }
+    const first = process.command[0];
+    const alone = raw.experimental?.entrypoint === undefined && raw.experimental?.exec === undefined;
+    if (alone && first?.startsWith("-") === true) {
+      const message = `the command begins with ${JSON.stringify(first.slice(0, 40))}: its program is the image's entrypoint`;
+      findings.warning(
+        path,
+        "command-is-arguments",
+        message,
+        "write the program in front, or in flycast.toml: command = …",
+      );
+    }
   }
   for (const name of ["cmd", "entrypoint", "exec"] as const) {
     const words = raw.experimental?.[name];
@@ -132,7 +143,7 @@ function checkGroupReferences(raw: RawFlyToml, findings: Findings, groups: Reado
     }
   }
   for (const item of raw.restart) {
-    if (item.policy !== undefined) continue;
+    if (item.policy !== undefined || findings.isRefused(item, "policy")) continue;
     findings.error(
       findings.at(item),
       "missing-key",
@@ -152,6 +163,7 @@ function checkMounts(raw: RawFlyToml, findings: Findings, defaultGroup: string):
       findings.error(findings.at(mount, "source"), "bad-volume-name", message, "use letters, digits, _ and -");
     }
     if (destination === undefined) {
+      if (findings.isRefused(mount, "destination")) continue;
       findings.error(findings.at(mount), "missing-key", "the mount has no destination", 'write destination = "/data"');
     } else {
       checkDestination(destination, mount, findings);
@@ -200,6 +212,7 @@ function checkDestination(destination: string, mount: object, findings: Findings
 function checkFiles(raw: RawFlyToml, findings: Findings): void {
   for (const file of raw.files) {
     if (file.guest_path === undefined) {
+      if (findings.isRefused(file, "guest_path")) continue;
       findings.error(findings.at(file), "missing-key", "the file has no guest_path", "write guest_path = …");
     } else if (!file.guest_path.startsWith("/") || file.guest_path.split("/").includes("..")) {
       findings.error(

@@ -31,7 +31,7 @@ export function checkPort(port: RawPort, findings: Findings, options: { allowFor
   }
   for (const rule of port.http_options?.replay_cache ?? []) {
     for (const name of ["path_prefix", "ttl_seconds", "type", "name"] as const) {
-      if (rule[name] !== undefined) continue;
+      if (rule[name] !== undefined || findings.isRefused(rule, name)) continue;
       findings.error(findings.at(rule), "missing-key", `the rule of replay_cache has no ${name}`, `write ${name} = …`);
     }
   }
@@ -39,7 +39,8 @@ export function checkPort(port: RawPort, findings: Findings, options: { allowFor
 
 function checkNumbers(port: RawPort, findings: Findings): void {
   const { port: single, start_port: start, end_port: end } = port;
-  if (single === undefined && start === undefined && end === undefined) {
+  const refused = (["port", "start_port", "end_port"] as const).some((key) => findings.isRefused(port, key));
+  if (single === undefined && start === undefined && end === undefined && !refused) {
     findings.error(findings.at(port), "no-port", "the entry of ports names no port", "write port = …");
   }
   if (start !== undefined && end !== undefined && start > end) {

@@ -37,7 +37,7 @@ function checkGroups(
   options: { groups: ReadonlySet<string>; hasProcesses: boolean },
 ): void {
   const names = [...options.groups].map((name) => `"${name}"`).join(", ");
-  if (service.processes.length === 0 && options.hasProcesses) {
+  if (service.processes.length === 0 && options.hasProcesses && !findings.isRefused(service, "processes")) {
     const message = `the service names no processes, but [processes] has ${options.groups.size}`;
     findings.error(findings.at(service), "missing-processes", message, `write processes = [${names}], or some of them`);
   }
@@ -49,7 +49,7 @@ function checkGroups(
 }
 
 function checkService(service: RawService, findings: Findings): void {
-  if (service.internal_port === undefined) {
+  if (service.internal_port === undefined && !findings.isRefused(service, "internal_port")) {
     const message = "the service names no internal_port; 8080 is used";
     findings.warning(
       findings.at(service),
@@ -58,7 +58,7 @@ function checkService(service: RawService, findings: Findings): void {
       "write internal_port = 8080, or the app's port",
     );
   }
-  if (service.ports.length === 0) {
+  if (service.ports.length === 0 && !findings.isRefused(service, "ports")) {
     const message = "the service has no ports, so nobody can connect to it";
     findings.warning(findings.at(service), "no-ports", message, "add [[services.ports]] with port = …");
   }

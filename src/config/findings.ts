@@ -2,21 +2,19 @@ import type { Grade, Problem } from "./problem.ts";
 import { pathText, type Finding, type ReadContext } from "./schema.ts";
 import type { Path, TomlDocument } from "./toml-document.ts";
 
-/** More problems than anybody reads; a hostile file could make a hundred thousand. */
+/** More problems of one grade than anybody reads; a hostile file could make a hundred thousand. */
 const MAX_FINDINGS = 200;
 
 /** Collects what readers and checks find in one file, and knows where each table of it was written. */
 export class Findings implements ReadContext {
   readonly origins = new WeakMap<object, Path>();
   readonly #found: Finding[] = [];
-  #dropped = 0;
-  #errors = 0;
+  readonly #counts: Record<Grade, number> = { error: 0, warning: 0, note: 0 };
 
   /** Also as a plain function, because readers pass it on. */
   readonly report = (finding: Finding): void => {
-    if (finding.grade === "error") this.#errors += 1;
-    if (this.#found.length < MAX_FINDINGS) this.#found.push(finding);
-    else this.#dropped += 1;
+    this.#counts[finding.grade] += 1;
+    if (this.#counts[finding.grade] <= MAX_FINDINGS) this.#found.push(finding);
   };
 
   error(path: Path, rule: string, message: string, remedy?: string): void {
@@ -32,8 +30,16 @@ export class Findings implements ReadContext {
     return [...(this.origins.get(table) ?? []), ...inner];
   }
 
+  /** Whether a key is there and was refused: then nothing should be said about its absence. */
+  isRefused(table: object, key: string): boolean {
+    const path = this.at(table, key);
+    return this.#found.some(
+      (finding) => finding.grade === "error" && path.every((part, i) => finding.path[i] === part),
+    );
+  }
+
   get hasErrors(): boolean {
-    return this.#errors > 0;
+    return this.#counts.error > 0;
   }
 
   /** As problems, in the order of the file; those without a place first. */
@@ -52,9 +58,9 @@ export class Findings implements ReadContext {
       };
     });
     problems.sort((a, b) => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0));
-    if (this.#dropped > 0) {
-      const grade = this.#errors > 0 ? "error" : "warning";
-      problems.push(fileProblem(file, grade, "too-many-problems", `and ${this.#dropped} more problems`));
+    for (const grade of ["error", "warning", "note"] as const) {
+      const more = this.#counts[grade] - MAX_FINDINGS;
+      if (more > 0) problems.push(fileProblem(file, grade, "too-many-problems", `and ${more} more ${grade}s`));
     }
     return problems;
   }

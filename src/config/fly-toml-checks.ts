@@ -1,6 +1,6 @@
 import type { TomlValue } from "smol-toml";
 import type { BareUnit } from "./duration.ts";
-import { isTable, key, keyOr, pathText, type Infer, type ReadContext, type Type } from "./schema.ts";
+import { isTable, key, keyOr, keyText, type Infer, type ReadContext, type Type } from "./schema.ts";
 import { anything, duration, flag, oneOf, port, printedText, text } from "./schema-leaves.ts";
 import { list, mapOf, table } from "./schema-tables.ts";
 import type { Path } from "./toml-document.ts";
@@ -30,7 +30,7 @@ export function isHeaderValue(value: string): boolean {
 
 function checkedHeader(line: HeaderLine, path: Path, context: ReadContext): HeaderLine | undefined {
   if (isHeaderName(line.name) && isHeaderValue(line.value)) return line;
-  const message = `${pathText(path)} is not a header that HTTP can carry`;
+  const message = `${keyText(path)} is not a header that HTTP can carry`;
   context.report({ grade: "error", path, rule: "bad-header", message });
   return undefined;
 }
@@ -52,8 +52,7 @@ function headers(cast: boolean): Type<readonly HeaderLine[]> {
         for (const item of items.read(value, path, context) ?? []) {
           const at = context.origins.get(item) ?? path;
           if (item.name !== undefined) add({ name: item.name, value: item.value ?? "" }, at);
-          else
-            context.report({ grade: "error", path: at, rule: "missing-key", message: `${pathText(at)} has no name` });
+          else context.report({ grade: "error", path: at, rule: "missing-key", message: `${keyText(at)} has no name` });
         }
         return lines;
       }
@@ -125,13 +124,14 @@ export const topLevelChecks: Type<ReadonlyMap<string, TopLevelCheck>> = {
   label: "a table of checks",
   json: { anyOf: [checkMap.json, checkList.json] },
   inner: topLevelCheck,
+  container: "map",
   read(value: TomlValue, path, context) {
     if (!Array.isArray(value)) return checkMap.read(value, path, context);
     const named = new Map<string, TopLevelCheck>();
     for (const check of checkList.read(value, path, context) ?? []) {
       const at = context.origins.get(check) ?? path;
       if (check.name === undefined) {
-        const message = `${pathText(at)} has no name`;
+        const message = `${keyText(at)} has no name`;
         context.report({ grade: "error", path: at, rule: "missing-key", message, remedy: "write [checks.NAME]" });
       } else {
         named.set(check.name, check);

@@ -1,7 +1,7 @@
 import type { TomlValue } from "smol-toml";
 import { machineChecks, topLevelChecks } from "./fly-toml-checks.ts";
 import { httpService, services } from "./fly-toml-services.ts";
-import { key, keyOr, pathText, type Infer, type Type } from "./schema.ts";
+import { key, keyOr, keyText, type Infer, type Type } from "./schema.ts";
 import {
   anything,
   commandLine,
@@ -14,7 +14,7 @@ import {
   size,
   text,
 } from "./schema-leaves.ts";
-import { list, mapOf, mapped, table } from "./schema-tables.ts";
+import { list, mapOf, table } from "./schema-tables.ts";
 
 const GB = 1e9;
 const MIB = 1024 * 1024;
@@ -42,11 +42,15 @@ export interface RawProcess {
   readonly command: readonly string[];
 }
 
-const command: Type<RawProcess> = mapped(commandLine, (words, path, context) => {
-  const process = { command: words };
-  context.origins.set(process, path);
-  return process;
-});
+/** A group whose command was refused still exists: others may name it. */
+const command: Type<RawProcess> = {
+  ...commandLine,
+  read(value, path, context) {
+    const process = { command: commandLine.read(value, path, context) ?? [] };
+    context.origins.set(process, path);
+    return process;
+  },
+};
 const processMap = mapOf(command);
 const processItem = table({
   name: key(text, { doc: "Name of the group." }),
@@ -68,7 +72,7 @@ const processes: Type<ReadonlyMap<string, RawProcess>> = {
         context.origins.set(process, at);
         named.set(item.name, process);
       } else if (item.command !== undefined) {
-        const message = `${pathText(at)} has no name`;
+        const message = `${keyText(at)} has no name`;
         context.report({
           grade: "error",
           path: at,

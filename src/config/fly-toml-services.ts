@@ -10,7 +10,7 @@ import {
   tcpCheck,
 } from "./fly-toml-checks.ts";
 import type { AutostopMode } from "./model.ts";
-import { key, keyOr, kindOf, pathText, type Infer, type Type } from "./schema.ts";
+import { key, keyOr, kindOf, keyText, type Infer, type Type } from "./schema.ts";
 import { flag, integer, oneOf, port, text } from "./schema-leaves.ts";
 import { list, mapOf, mapped, table } from "./schema-tables.ts";
 
@@ -24,7 +24,7 @@ const autostop: Type<AutostopMode> = {
     if (typeof value === "boolean") return value ? "stop" : "off";
     if (value === "off" || value === "stop" || value === "suspend") return value;
     const shown = typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : kindOf(value);
-    const message = `${pathText(path)} is ${shown}`;
+    const message = `${keyText(path)} is ${shown}`;
     const remedy = 'write "off", "stop" or "suspend"';
     context.report({ grade: "error", path, rule: "bad-autostop", message, remedy });
     return undefined;
@@ -46,9 +46,7 @@ const responseHeader: Type<false | readonly string[]> = {
     const name = path.at(-1);
     const sound = values.every((item): item is string => typeof item === "string" && isHeaderValue(item));
     if (sound && typeof name === "string" && isHeaderName(name)) return values;
-    const message = sound
-      ? `${pathText(path)} is not a header that HTTP can carry`
-      : `${pathText(path)} has a bad value`;
+    const message = sound ? `${keyText(path)} is not a header that HTTP can carry` : `${keyText(path)} has a bad value`;
     const remedy = "write text to set the header, false to remove it, or a list of text";
     context.report({ grade: "error", path, rule: "bad-header", message, remedy });
     return undefined;
@@ -112,7 +110,7 @@ const concurrency: Type<RawConcurrency> = {
       return old;
     }
     const shown = typeof value === "string" ? JSON.stringify(value.slice(0, 40)) : "a list";
-    const message = `${pathText(path)} is ${shown}, not a table`;
+    const message = `${keyText(path)} is ${shown}, not a table`;
     const remedy = "write it as a table with type, soft_limit and hard_limit";
     context.report({ grade: "error", path, rule: "bad-concurrency", message, remedy });
     return undefined;
@@ -184,9 +182,16 @@ export const httpService = table(
 );
 export type RawHttpService = Infer<typeof httpService>;
 
+const named = oneOf(["tcp", "udp"]);
+/** The platform's client omits an empty text, which makes it TCP. */
+const protocol: typeof named = {
+  ...named,
+  read: (value, path, context) => (value === "" ? undefined : named.read(value, path, context)),
+};
+
 const service = table(
   {
-    protocol: keyOr(oneOf(["tcp", "udp"]), "tcp", { doc: "UDP is not on Flycast: such a service is skipped." }),
+    protocol: keyOr(protocol, "tcp", { doc: "UDP is not on Flycast: such a service is skipped." }),
     internal_port: key(port({ cast: true }), { doc: "Port that the app listens on.", defaultDoc: "`8080`" }),
     ...scaling,
     ports: keyOr(list(servicePort, { single: true }), [], { doc: "External ports and what is done to their bytes." }),

@@ -10,7 +10,7 @@ import {
   registry,
   upstream,
 } from "./flycast-values.ts";
-import { isTable, key, keyOr, pathText, type Infer, type Keys, type Type, type Values } from "./schema.ts";
+import { isTable, key, keyOr, keyText, type Infer, type Keys, type Type, type Values } from "./schema.ts";
 import { commandLine, decimal, duration, integer, oneOf, printedText, size, text } from "./schema-leaves.ts";
 import { either, list, mapOf, mapped, table } from "./schema-tables.ts";
 
@@ -128,7 +128,7 @@ const command: Type<readonly string[]> = mapped(
   ]),
   (words, path, context) => {
     if (words.length > 0) return words;
-    const message = `${pathText(path)} is empty`;
+    const message = `${keyText(path)} is empty`;
     context.report({ grade: "error", path, rule: "bad-command", message, remedy: 'write "node server.js"' });
     return undefined;
   },

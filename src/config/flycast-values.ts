@@ -10,7 +10,7 @@ import {
 } from "../core/ids.ts";
 import { err, ok, type Result } from "../core/result.ts";
 import { parsePort, type Port } from "../core/units.ts";
-import { pathText, type Type } from "./schema.ts";
+import { keyText, type Type } from "./schema.ts";
 import { text } from "./schema-leaves.ts";
 import { mapped } from "./schema-tables.ts";
 
@@ -21,7 +21,7 @@ function parsedText<T>(label: string, remedy: string, parse: (value: string) => 
     (value, path, context) => {
       const parsed = parse(value);
       if (parsed.ok) return parsed.value;
-      const message = `${pathText(path)}: ${parsed.error}`;
+      const message = `${keyText(path)}: ${parsed.error}`;
       context.report({ grade: "error", path, rule: "bad-value", message, remedy });
       return undefined;
     },
@@ -110,7 +110,7 @@ export const publishTarget: Type<HostPort> = {
     if (typeof value !== "number") return hostPort.read(value, path, context);
     const number = parsePort(value);
     if (number.ok) return { host: "127.0.0.1", port: number.value };
-    context.report({ grade: "error", path, rule: "bad-port", message: `${pathText(path)}: ${number.error}` });
+    context.report({ grade: "error", path, rule: "bad-port", message: `${keyText(path)}: ${number.error}` });
     return undefined;
   },
 };

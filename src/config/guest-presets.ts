@@ -11,4 +11,5 @@ function family(kind: string, memoryPerCpu: number, sizes: readonly number[]): r
 export const GUEST_PRESETS: Readonly<Record<string, Preset>> = Object.fromEntries([
   ...family("shared-cpu", 256, [1, 2, 4, 6, 8]),
   ...family("performance", 2048, [1, 2, 4, 6, 8, 10, 12, 14, 16]),
+  ...["a10", "l40s", "a100-40gb", "a100-80gb"].map((gpu) => [gpu, { cpus: 8, memoryMb: 32 * 1024 }] as const),
 ]);

@@ -3,7 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { parseAppName } from "../core/ids.ts";
 import { fileProblem, Findings } from "./findings.ts";
 import { flycastToml, type RawApp, type RawFlycastToml } from "./flycast-toml-schema.ts";
-import { loadFlyToml, missingCommands, missingFiles } from "./load-app.ts";
+import { flyTomlOf, loadFlyToml, missingCommands, missingFiles } from "./load-app.ts";
 import type { NodeConfig, Workspace, WorkspaceApp } from "./model.ts";
 import { knownRegions, normaliseNode, resolveIn, type NodeOverrides } from "./normalise-node.ts";
 import { checkWorkspaceReferences, normaliseWorkspaceApp } from "./normalise-workspace-app.ts";
@@ -24,6 +24,8 @@ interface Loaded {
   readonly problems: readonly Problem[];
   /** Absolute paths of every file that was read or looked for: what a reload watches. */
   readonly files: readonly string[];
+  /** Text of each file that was read, by the name that its problems carry: for `formatProblems`. */
+  readonly sources: ReadonlyMap<string, string>;
 }
 
 export interface LoadedWorkspace extends Loaded {
@@ -47,13 +49,20 @@ const EMPTY = parseToml("");
  */
 export async function loadWorkspace(target: string | undefined, options: LoadOptions): Promise<LoadedWorkspace> {
   const found = await findTarget(resolve(options.cwd, target ?? "."), options.cwd);
-  if (found.kind === "problem") return { workspace: undefined, problems: [found.problem], files: found.files };
+  if (found.kind === "problem")
+    return { workspace: undefined, problems: [found.problem], files: found.files, sources: new Map() };
   const file = found.kind === "flycast" ? found.file : undefined;
   const folder = dirname(found.file);
   const read = await readFlycastToml(file, options.cwd);
   if (read.raw === undefined)
-    return { workspace: undefined, problems: read.problems, files: file === undefined ? [] : [file] };
+    return {
+      workspace: undefined,
+      problems: read.problems,
+      files: file === undefined ? [] : [file],
+      sources: read.sources,
+    };
   const { raw, findings, document, shown } = read;
+  const sources = new Map(read.sources);
   const node = normaliseNode(raw, findings, nodeDefaults(folder, join(folder, ".flycast"), options));
   const entries = found.kind === "flycast" ? [...raw.apps] : [["", loneApp(found.file)] as const];
   if (entries.length === 0)
@@ -67,17 +76,18 @@ export async function loadWorkspace(target: string | undefined, options: LoadOpt
     const keyName = key === "" ? undefined : parseAppName(key);
     if (keyName?.ok === false) findings.error(["apps", key], "bad-app-name", keyName.error);
     const path = resolveIn(folder, app.path ?? key);
-    const one = await loadFlyToml(path, options.cwd, {
+    const one = await loadFlyToml(flyTomlOf(path), options.cwd, {
       allow: node.compatAllow,
       knownRegions: regions,
       requireName: true,
       defaultName: keyName?.ok === true ? keyName.value : undefined,
     });
     files.push(one.file);
+    if (one.source !== undefined) sources.set(one.shown, one.source);
     problems.push(...one.problems);
-    if (one.config === undefined) continue;
-    const shownFlyToml = shownPath(one.file, options.cwd);
-    const { config } = one;
+    if (one.draft === undefined) continue;
+    const shownFlyToml = one.shown;
+    const config = one.draft;
     if (keyName?.ok === true && config.name !== keyName.value) {
       const message = `${shownFlyToml} names the app ${config.name}, not ${keyName.value}`;
       findings.error(["apps", key], "app-name-differs", message, `write [apps.${config.name}]`);
@@ -97,7 +107,7 @@ export async function loadWorkspace(target: string | undefined, options: LoadOpt
   const all = [...findings.problems(shown, document), ...problems];
   const refused = all.some((problem) => problem.grade === "error");
   const workspace = refused ? undefined : { file, node, apps: loaded.map(({ app }) => app) };
-  return { workspace, problems: all, files };
+  return { workspace, problems: all, files, sources };
 }
 
 /** What `serve` runs: a flycast.toml of which the apps do not matter, or none at all. */
@@ -105,11 +115,11 @@ export async function loadNode(path: string | undefined, options: LoadOptions): 
   const file = path === undefined ? undefined : resolve(options.cwd, path);
   const files = file === undefined ? [] : [file];
   const read = await readFlycastToml(file, options.cwd);
-  if (read.raw === undefined) return { node: undefined, file, problems: read.problems, files };
+  if (read.raw === undefined) return { node: undefined, file, problems: read.problems, files, sources: read.sources };
   const folder = file === undefined ? options.cwd : dirname(file);
   const node = normaliseNode(read.raw, read.findings, nodeDefaults(folder, "/var/lib/flycast", options));
   const problems = read.findings.problems(read.shown, read.document);
-  return { node: read.findings.hasErrors ? undefined : node, file, problems, files };
+  return { node: read.findings.hasErrors ? undefined : node, file, problems, files, sources: read.sources };
 }
 
 function nodeDefaults(folder: string, stateDir: string, options: LoadOptions) {
@@ -152,28 +162,31 @@ async function kindOfPath(path: string): Promise<"file" | "folder" | "other" | u
   }
 }
 
-type ReadFlycastToml =
+type ReadFlycastToml = { readonly sources: ReadonlyMap<string, string> } & (
   | { readonly raw: undefined; readonly problems: readonly Problem[] }
   | {
       readonly raw: RawFlycastToml;
       readonly findings: Findings;
       readonly document: TomlDocument;
       readonly shown: string;
-    };
+    }
+);
 
 async function readFlycastToml(file: string | undefined, cwd: string): Promise<ReadFlycastToml> {
   const shown = file === undefined ? "the command line" : shownPath(file, cwd);
+  const sources = new Map<string, string>();
   let parsed = EMPTY;
   if (file !== undefined) {
     const text = await readConfigFile(file, shown);
-    if (!text.ok) return { raw: undefined, problems: [text.error] };
+    if (!text.ok) return { raw: undefined, problems: [text.error], sources };
+    sources.set(shown, text.value);
     parsed = parseToml(text.value);
   }
-  if (!parsed.ok) return { raw: undefined, problems: [tomlProblem(parsed.error, shown)] };
+  if (!parsed.ok) return { raw: undefined, problems: [tomlProblem(parsed.error, shown)], sources };
   const findings = new Findings();
   const raw = flycastToml.read(parsed.value.value, [], findings);
-  if (raw === undefined) return { raw: undefined, problems: findings.problems(shown, parsed.value) };
-  return { raw, findings, document: parsed.value, shown };
+  if (raw === undefined) return { raw: undefined, problems: findings.problems(shown, parsed.value), sources };
+  return { raw, findings, document: parsed.value, shown, sources };
 }
 
 /** An app that is nothing but a folder with a fly.toml. */

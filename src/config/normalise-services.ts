@@ -12,7 +12,7 @@ import type { Check, Concurrency, HttpOptions, Service, ServicePort, TlsOptions 
 const DEFAULT_INTERNAL_PORT = port(8080);
 const DEFAULT_SOFT_LIMIT = 20;
 
-/** TCP services in one spelling. The file was checked: nothing here can fail. */
+/** TCP services in one spelling. Cannot fail. */
 export function normaliseServices(raw: RawFlyToml, defaultGroup: string): readonly Service[] {
   // Where things were written matters only for problems, and there are none any more.
   const services = allServices(raw, new WeakMap()).filter(({ service }) => service.protocol === "tcp");

@@ -9,7 +9,7 @@ import { groupNames } from "./process-groups.ts";
 const MIB = 1024 * 1024;
 const MAX_KILL_TIMEOUT = seconds(300);
 
-/** One internal shape from a file that was read and checked without an error. Cannot fail. */
+/** One internal shape from a file that was read. Cannot fail: what an error left out has its default. */
 export function normalise(raw: RawFlyToml, name: AppName, primaryRegion: RegionCode | undefined): AppConfig {
   const names = groupNames(raw);
   const killTimeout = raw.kill_timeout ?? raw.experimental?.kill_timeout ?? seconds(5);

@@ -10,6 +10,14 @@ import { parseToml, type TomlProblem } from "./toml-document.ts";
 
 export type FlyTomlOptions = Partial<CheckOptions>;
 
+export interface ParsedFlyToml {
+  /** Undefined if and only if a problem is an error. */
+  readonly config: AppConfig | undefined;
+  /** What could be understood despite errors, so that the checks of a workspace can report theirs at the same time. */
+  readonly draft: AppConfig | undefined;
+  readonly problems: readonly Problem[];
+}
+
 export const PLATFORM_REGIONS: ReadonlySet<string> = new Set(REGIONS.map((region) => region.code));
 
 const PLACEHOLDER_NAME = "app" as AppName;
@@ -20,13 +28,9 @@ const PLACEHOLDER_NAME = "app" as AppName;
  * `file` is only a name for the problems. Defaults: nothing allowed, the platform's regions, and `app` may be missing
  * (a warning; the config is then named `app` or `defaultName`).
  */
-export function parseFlyToml(
-  text: string,
-  file: string,
-  options: FlyTomlOptions = {},
-): { readonly config: AppConfig | undefined; readonly problems: readonly Problem[] } {
+export function parseFlyToml(text: string, file: string, options: FlyTomlOptions = {}): ParsedFlyToml {
   const parsed = parseToml(text);
-  if (!parsed.ok) return { config: undefined, problems: [tomlProblem(parsed.error, file)] };
+  if (!parsed.ok) return { config: undefined, draft: undefined, problems: [tomlProblem(parsed.error, file)] };
   const document = parsed.value;
   const findings = new Findings();
   const raw = flyToml.read(document.value, [], findings);
@@ -39,15 +43,15 @@ export function parseFlyToml(
     });
   }
   const problems = findings.problems(file, document);
-  if (raw === undefined || findings.hasErrors) return { config: undefined, problems };
-  const name = parseAppName(raw.app ?? options.defaultName ?? PLACEHOLDER_NAME);
+  if (raw === undefined) return { config: undefined, draft: undefined, problems };
+  // A bad name was reported; the checks of a workspace go on with the name that flycast.toml gives.
+  const name = [raw.app, options.defaultName].flatMap((given) => {
+    const parsedName = given === undefined ? undefined : parseAppName(given);
+    return parsedName?.ok === true ? [parsedName.value] : [];
+  });
   const region = raw.primary_region === undefined ? undefined : parseRegionCode(raw.primary_region);
-  const config = normalise(
-    raw,
-    name.ok ? name.value : PLACEHOLDER_NAME,
-    region?.ok === true ? region.value : undefined,
-  );
-  return { config, problems };
+  const draft = normalise(raw, name[0] ?? PLACEHOLDER_NAME, region?.ok === true ? region.value : undefined);
+  return { config: findings.hasErrors ? undefined : draft, draft, problems };
 }
 
 /** A TOML problem as a problem with the file. */

@@ -1,15 +1,15 @@
 import type { TomlValue } from "smol-toml";
 import type { Bytes, Milliseconds, Port } from "../core/units.ts";
-import { parsePort } from "../core/units.ts";
-import { parseBytes } from "./bytes.ts";
-import { bareDuration, parseDuration, type BareUnit } from "./duration.ts";
+import { bytes, ms, parsePort } from "../core/units.ts";
+import { formatBytes, parseBytes } from "./bytes.ts";
+import { bareDuration, formatDuration, parseDuration, type BareUnit } from "./duration.ts";
 import { nearest } from "./nearest.ts";
-import { kindOf, pathText, type ReadContext, type Type } from "./schema.ts";
+import { kindOf, keyText, type ReadContext, type Type } from "./schema.ts";
 import { shellSplit } from "./shell-split.ts";
 import type { Path } from "./toml-document.ts";
 
 function wrongType(value: TomlValue, path: Path, context: ReadContext, label: string): undefined {
-  const message = `${pathText(path)} is ${kindOf(value)}, not ${label}`;
+  const message = `${keyText(path)} is ${kindOf(value)}, not ${label}`;
   context.report({ grade: "error", path, rule: "wrong-type", message, remedy: `write ${label}` });
   return undefined;
 }
@@ -26,7 +26,7 @@ export const text: Type<string> = {
   read(value, path, context) {
     if (typeof value !== "string") return wrongType(value, path, context, "text in quotes");
     // No file name, header, command or variable of an operating system can hold it.
-    if (value.includes("\0")) return badValue(path, context, `${pathText(path)} holds a NUL character`, "remove it");
+    if (value.includes("\0")) return badValue(path, context, `${keyText(path)} holds a NUL character`, "remove it");
     return value;
   },
 };
@@ -71,26 +71,30 @@ export function integer(range: { min?: number; max?: number; cast?: boolean } = 
     ...(range.min === undefined ? {} : { minimum: min }),
     ...(range.max === undefined ? {} : { maximum: max }),
   };
-  const label =
-    range.min !== undefined && range.max !== undefined ? `a whole number from ${min} to ${max}` : "a whole number";
+  const label = integerLabel(range);
   return {
     label,
     json,
     read(value, path, context) {
       const number = range.cast === true && typeof value === "string" ? castInteger(value) : value;
       if (range.cast === true && typeof value === "string" && number === undefined) {
-        return badValue(path, context, `${pathText(path)}: ${JSON.stringify(value.slice(0, 40))} is not a number`);
+        return badValue(path, context, `${keyText(path)}: ${JSON.stringify(value.slice(0, 40))} is not a number`);
       }
       if (typeof number !== "number" && typeof number !== "bigint") {
         const hint = typeof value === "string" ? `${label} (without quotes)` : label;
         return wrongType(value, path, context, hint);
       }
       if (typeof number === "bigint" || !Number.isInteger(number) || number < min || number > max) {
-        return badValue(path, context, `${pathText(path)} is ${number}`, `write ${label}`);
+        return badValue(path, context, `${keyText(path)} is ${number}`, `write ${label}`);
       }
       return number;
     },
   };
+}
+
+function integerLabel({ min, max }: { min?: number; max?: number }): string {
+  if (min === undefined) return "a whole number";
+  return max === undefined ? `a whole number, ${min} or more` : `a whole number from ${min} to ${max}`;
 }
 
 function castInteger(value: string): number | undefined {
@@ -108,7 +112,7 @@ export function port(options: { cast?: boolean } = {}): Type<Port> {
       const parsed = parsePort(read);
       if (parsed.ok) return parsed.value;
       const remedy = "write a number from 1 to 65535";
-      context.report({ grade: "error", path, rule: "bad-port", message: `${pathText(path)}: ${parsed.error}`, remedy });
+      context.report({ grade: "error", path, rule: "bad-port", message: `${keyText(path)}: ${parsed.error}`, remedy });
       return undefined;
     },
   };
@@ -123,7 +127,7 @@ export function decimal(min: number, max: number): Type<number> {
       if (typeof value !== "number") return wrongType(value, path, context, label);
       // The comparison is written so that NaN fails it.
       if (!(value >= min && value <= max))
-        return badValue(path, context, `${pathText(path)} is ${value}`, `write ${label}`);
+        return badValue(path, context, `${keyText(path)} is ${value}`, `write ${label}`);
       return value;
     },
   };
@@ -140,7 +144,7 @@ export function oneOf<const T extends string>(names: readonly T[]): Type<T> {
       if (found !== undefined) return found;
       const guess = nearest(value, names);
       const remedy = guess === undefined ? `write one of ${listed}` : `write "${guess}" (one of ${listed})`;
-      return badValue(path, context, `${pathText(path)} is ${JSON.stringify(value.slice(0, 80))}`, remedy);
+      return badValue(path, context, `${keyText(path)} is ${JSON.stringify(value.slice(0, 80))}`, remedy);
     },
   };
 }
@@ -152,12 +156,13 @@ export function oneOf<const T extends string>(names: readonly T[]): Type<T> {
 export function duration(bare: BareUnit, options: { emptyIsAbsent?: boolean } = {}): Type<Milliseconds> {
   const remedy = 'write a number with a unit, such as "500ms", "10s" or "1m30s"';
   const refuse = (path: Path, context: ReadContext, message: string) => {
-    context.report({ grade: "error", path, rule: "bad-duration", message: `${pathText(path)}: ${message}`, remedy });
+    context.report({ grade: "error", path, rule: "bad-duration", message: `${keyText(path)}: ${message}`, remedy });
     return undefined;
   };
   return {
     label: bare === "refused" || bare === "nanoseconds" ? "a duration" : `a duration, or a number of ${bare}`,
     json: bare === "refused" ? { type: "string" } : { type: ["string", "number"] },
+    show: (value) => JSON.stringify(formatDuration(ms(Number(value)))),
     read(value, path, context) {
       if (value === "" && options.emptyIsAbsent === true) return undefined;
       if (typeof value === "string") {
@@ -170,7 +175,7 @@ export function duration(bare: BareUnit, options: { emptyIsAbsent?: boolean } = 
       const parsed = bareDuration(value, bare);
       if (!parsed.ok) return refuse(path, context, parsed.error);
       if (bare === "nanoseconds" && value !== 0) {
-        const message = `${pathText(path)}: the platform reads the bare number ${value} as nanoseconds here`;
+        const message = `${keyText(path)}: the platform reads the bare number ${value} as nanoseconds here`;
         context.report({ grade: "warning", path, rule: "bare-nanoseconds", message, remedy });
       }
       return parsed.value;
@@ -183,13 +188,14 @@ export function size(options: { base: "decimal" | "binary"; unit?: number; numbe
   return {
     label: 'a size, such as "64KiB" or "1GB"',
     json: options.number === true ? { type: ["string", "number"] } : { type: "string" },
+    show: (value) => JSON.stringify(formatBytes(bytes(Number(value)))),
     read(value, path, context) {
       const written = options.number === true && typeof value === "number" ? String(value) : value;
       if (typeof written !== "string") return wrongType(value, path, context, 'a size in quotes, such as "1GB"');
       const parsed = parseBytes(written, options);
       if (parsed.ok) return parsed.value;
       const remedy = 'write a size such as "512MB" or "10GB"';
-      context.report({ grade: "error", path, rule: "bad-size", message: `${pathText(path)}: ${parsed.error}`, remedy });
+      context.report({ grade: "error", path, rule: "bad-size", message: `${keyText(path)}: ${parsed.error}`, remedy });
       return undefined;
     },
   };
@@ -205,7 +211,7 @@ export const commandLine: Type<readonly string[]> = {
     const split = shellSplit(line);
     if (split.ok) return split.value;
     const remedy = "close the quote, or escape it with a backslash";
-    const message = `${pathText(path)}: ${split.error}`;
+    const message = `${keyText(path)}: ${split.error}`;
     context.report({ grade: "error", path, rule: "bad-command", message, remedy });
     return undefined;
   },

@@ -3,6 +3,7 @@ import { nearest } from "./nearest.ts";
 import {
   isTable,
   kindOf,
+  keyText,
   pathText,
   type Keys,
   type ReadContext,
@@ -48,7 +49,7 @@ export function table<const K extends Keys>(keys: K, options: TableOptions = {})
         seen.set(name, spelling);
         if (!names.has(spelling)) reportCase(name, at, context);
         if (key.noMeaning !== undefined) {
-          const message = `${pathText(at)} has no meaning here: ${key.noMeaning}`;
+          const message = `${keyText(at)} has no meaning here: ${key.noMeaning}`;
           context.report({ grade: "note", path: at, part: "key", rule: "no-meaning", message });
         }
         const result = key.type.read(item, at, context);
@@ -77,8 +78,7 @@ function tableJson(keys: Keys, options: TableOptions): JsonTable {
 type JsonTable = { readonly [keyword: string]: unknown };
 
 function refuse(value: TomlValue, path: Path, context: ReadContext, label: string): undefined {
-  const name = path.length === 0 ? "the file" : pathText(path);
-  const message = `${name} is ${kindOf(value)}, not ${label}`;
+  const message = `${keyText(path)} is ${kindOf(value)}, not ${label}`;
   context.report({ grade: "error", path, rule: "wrong-type", message, remedy: `write ${label}` });
   return undefined;
 }
@@ -96,7 +96,7 @@ function reportUnknown(
     // Generators used to write empty lists of these everywhere.
     const empty = Array.isArray(item) && item.length === 0;
     const grade = empty ? "note" : retired.grade;
-    const message = `${pathText(path)} does nothing: ${retired.why}`;
+    const message = `${keyText(path)} does nothing: ${retired.why}`;
     context.report({ grade, path, part: "key", rule: "retired-key", message, remedy: "remove it" });
     return;
   }
@@ -111,12 +111,12 @@ function reportUnknown(
 }
 
 function reportTwice(other: string, path: Path, context: ReadContext): void {
-  const message = `${pathText(path)} and ${other} are the same key`;
+  const message = `${keyText(path)} and ${other} are the same key`;
   context.report({ grade: "error", path, part: "key", rule: "same-key-twice", message, remedy: "keep one of them" });
 }
 
 function reportCase(name: string, path: Path, context: ReadContext): void {
-  const message = `${pathText(path)} is read as ${name}`;
+  const message = `${keyText(path)} is read as ${name}`;
   context.report({ grade: "warning", path, part: "key", rule: "key-case", message, remedy: `write ${name}` });
 }
 
@@ -127,6 +127,7 @@ export function list<T>(item: Type<T>, options: { single?: boolean } = {}): Type
     label: `a list of ${plural(item.label)}`,
     json: options.single === true ? { anyOf: [json, item.json] } : json,
     inner: item.inner,
+    container: "list",
     read(value, path, context) {
       if (!Array.isArray(value)) {
         const single = options.single === true && (item.inner === undefined || isTable(value));
@@ -155,6 +156,7 @@ export function mapOf<T>(item: Type<T>): Type<ReadonlyMap<string, T>> {
     label: `a table of ${plural(item.label)}`,
     json: { type: "object", additionalProperties: item.json },
     inner: item.inner,
+    container: "map",
     read(value, path, context) {
       if (!isTable(value)) return refuse(value, path, context, "a table");
       const read = new Map<string, T>();

@@ -30,6 +30,10 @@ export interface Type<T> {
   readonly json: JsonSchema;
   /** The tables inside, for the docs. */
   readonly inner?: TableType<unknown> | undefined;
+  /** Whether the inner table is repeated, or named by the user. */
+  readonly container?: "list" | "map";
+  /** A default as it would be written in the file. */
+  readonly show?: (value: unknown) => string;
   /** The value, or undefined after a finding that says why not. */
   readonly read: (value: TomlValue, path: Path, context: ReadContext) => T | undefined;
 }
@@ -96,6 +100,12 @@ export function pathText(path: Path): string {
     }
   }
   return text;
+}
+
+/** The last part of a path, for messages that stand beside the whole path: `handlers[0]`, `interval`. */
+export function keyText(path: Path): string {
+  const last = path.findLastIndex((part) => typeof part === "string");
+  return last === -1 ? "the file" : pathText(path.slice(last));
 }
 
 /** What kind of TOML value this is, for messages. */
