@@ -1,10 +1,10 @@
 /** Reads what `output-files.ts` keeps: the last lines of a Machine's output, and new ones as they come. */
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, watch } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
-import { OUTPUT_LIMIT, outputPaths, readTimes, type TimeTable } from "./output-files.ts";
+import { OUTPUT_LIMIT, outputPaths, TimeTable } from "./output-files.ts";
 
 export interface LogOptions {
-  /** How many of the lines that are there. @default 100 */
+  /** How many of the lines that are there; at most 20,000. @default 100 */
   readonly lines?: number;
   /** Go on with whatever comes, until `signal` aborts. @default false */
   readonly follow?: boolean;
@@ -19,6 +19,8 @@ export interface LogLine {
 }
 
 const LINE_LIMIT = 16 * 1024;
+/** They are read in one go, on the node's only thread. */
+const MOST_LINES = 20_000;
 const CHUNK = 256 * 1024;
 
 interface Lot {
@@ -34,7 +36,7 @@ export function existingLogs(folder: string): readonly string[] {
 
 /** The last `count` lines, oldest first, the unfinished one at the end included. Reads backwards, at most both files. */
 export function tailOf(folder: string, count: number): readonly LogLine[] {
-  return lastLines(folder, count).lines;
+  return lastLines(folder, tablesOf(folder), Math.min(count, MOST_LINES), false).lines;
 }
 
 /** Yields `time text`. Ends after the lines that are there, or, when it follows, after the abort. Never throws for an abort. */
@@ -61,14 +63,15 @@ async function* readLines(folder: string, options: LogOptions): AsyncGenerator<r
   watcher.on("error", stir);
   signal?.addEventListener("abort", stir);
   try {
-    const first = lastLines(folder, options.lines ?? 100, true);
+    const tables = tablesOf(folder);
+    const first = lastLines(folder, tables, Math.min(options.lines ?? 100, MOST_LINES), true);
     yield first.lines;
     let { position } = first;
     while (signal?.aborted !== true) {
       if (!changed) await new Promise<void>((resolve) => (wake = resolve));
       changed = false;
       for (;;) {
-        const lot = linesFrom(folder, position);
+        const lot = linesFrom(folder, tables, position);
         if (lot.position === position) break;
         ({ position } = lot);
         yield lot.lines;
@@ -80,20 +83,29 @@ async function* readLines(folder: string, options: LogOptions): AsyncGenerator<r
   }
 }
 
+interface Tables {
+  readonly current: TimeTable;
+  readonly old: TimeTable;
+}
+
+function tablesOf(folder: string): Tables {
+  const { times, oldTimes } = outputPaths(folder);
+  return { current: new TimeTable(times).refresh(), old: new TimeTable(oldTimes).refresh() };
+}
+
 /** With `whole`, an unfinished line is left for later. */
-function lastLines(folder: string, count: number, whole = false): Lot {
-  const { log, times, oldLog, oldTimes } = outputPaths(folder);
-  const current = lastLinesOf(log, times, count, whole);
-  if (current === undefined) return { lines: [], position: readTimes(times).base };
+function lastLines(folder: string, tables: Tables, count: number, whole: boolean): Lot {
+  const { log, oldLog } = outputPaths(folder);
+  const current = lastLinesOf(log, tables.current, count, whole);
+  if (current === undefined) return { lines: [], position: tables.current.base };
   if (current.lines.length >= count) return current;
-  const before = lastLinesOf(oldLog, oldTimes, count - current.lines.length, false);
+  const before = lastLinesOf(oldLog, tables.old, count - current.lines.length, false);
   return { lines: [...(before?.lines ?? []), ...current.lines], position: current.position };
 }
 
-function lastLinesOf(path: string, times: string, count: number, whole: boolean): Lot | undefined {
+function lastLinesOf(path: string, table: TimeTable, count: number, whole: boolean): Lot | undefined {
   return withFile(path, (fd) => {
     const size = fstatSync(fd).size;
-    const { base } = readTimes(times);
     let buffer = Buffer.alloc(0);
     let start = size;
     // One newline more than lines: the one before the first.
@@ -104,50 +116,44 @@ function lastLinesOf(path: string, times: string, count: number, whole: boolean)
       for (const byte of chunk) if (byte === 0x0a) newlines++;
       buffer = Buffer.concat([chunk, buffer]);
     }
-    const lot = split(buffer, base + start, table(fd, times), whole);
+    const lot = split(buffer, table.base + start, timesOf(fd, table), whole);
     return { lines: count <= 0 ? [] : lot.lines.slice(-count), position: lot.position };
   });
 }
 
 /** Whole lines from a position on, from whichever file has it. */
-function linesFrom(folder: string, position: number): Lot {
-  const { log, times, oldLog, oldTimes } = outputPaths(folder);
-  const { base } = readTimes(times);
+function linesFrom(folder: string, tables: Tables, position: number): Lot {
+  const { log, oldLog } = outputPaths(folder);
+  const { base } = tables.current.refresh();
   if (position < base) {
     // It was moved while we stood in it. What is in neither file any more is passed over.
-    const old = readTimes(oldTimes);
+    const old = tables.old.refresh();
     const from = Math.max(position, old.base);
-    const lot = withFile(oldLog, (fd) => split(readAt(fd, from - old.base, CHUNK), from, table(fd, oldTimes), true));
+    const lot = withFile(oldLog, (fd) => split(readAt(fd, from - old.base, CHUNK), from, timesOf(fd, old), true));
     return lot !== undefined && lot.position > from ? lot : { lines: [], position: base };
   }
-  const lot = withFile(log, (fd) =>
-    // The file first, then its table, so that what we read has its marks.
-    split(readAt(fd, position - base, CHUNK), position, table(fd, times), true),
-  );
+  const { current } = tables;
+  const lot = withFile(log, (fd) => split(readAt(fd, position - base, CHUNK), position, timesOf(fd, current), true));
   return lot ?? { lines: [], position };
 }
 
-interface Table extends TimeTable {
-  /** When the file was last written to: the time of what came after the last mark. */
-  readonly last: number;
+type TimeAt = (position: number) => number;
+
+/** What comes after the last mark was written when the file was last written to. */
+function timesOf(fd: number, table: TimeTable): TimeAt {
+  const last = fstatSync(fd).mtimeMs;
+  return (position) => table.timeAt(position) ?? last;
 }
 
-function table(fd: number, times: string): Table {
-  return { ...readTimes(times), last: fstatSync(fd).mtimeMs };
-}
-
-function split(buffer: Buffer, at: number, { marks, last }: Table, whole: boolean): Lot {
+function split(buffer: Buffer, at: number, timeAt: TimeAt, whole: boolean): Lot {
   const lines: LogLine[] = [];
   let from = 0;
-  let mark = 0;
   while (from < buffer.length) {
     const newline = buffer.indexOf(0x0a, from);
     const end = newline < 0 ? buffer.length : newline;
     const cut = Math.min(end, from + LINE_LIMIT);
     if (newline < 0 && cut === end && whole) break;
-    while (mark < marks.length && (marks[mark]?.position ?? 0) <= at + from) mark++;
-    const time = marks[mark]?.time ?? last;
-    lines.push({ time, text: decode(buffer.subarray(from, cut)) });
+    lines.push({ time: timeAt(at + from), text: decode(buffer.subarray(from, cut)) });
     from = cut === newline ? cut + 1 : cut;
   }
   return { lines, position: at + from };

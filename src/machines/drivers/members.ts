@@ -49,24 +49,31 @@ export async function killAll(members: SignalMembers, clock: Clock, patience: Mi
 
 /**
  * Stops every process where it stands. A process may fork between the look and the signal, so it is done again until a
- * look finds nobody who still ran. @errors PM07 when that does not come about within a second; everybody then goes on
+ * look finds nobody new and nobody who still ran. @errors PM07 when that does not come about in time; everybody then goes on
  */
 export async function freezeAll(members: SignalMembers, clock: Clock): Promise<void> {
-  const until = clock.now() + 1000;
+  const until = clock.now() + FREEZE_PATIENCE;
   let before = new Set<number>();
   for (let pause = 1; ; pause = Math.min(20, pause * 2)) {
     const found = await members("SIGSTOP");
-    const pids = new Set(found.map((member) => member.pid));
-    if (found.every((m) => m.state === "T" || m.state === "t") && [...pids].every((pid) => before.has(pid))) return;
-    before = pids;
+    const restless = found.filter(({ pid, state }) => !before.has(pid) || !STANDS.has(state));
+    if (restless.length === 0) return;
     if (clock.now() >= until) {
       await members("SIGCONT");
-      const stubborn = found.filter((m) => m.state !== "T" && m.state !== "t").map((m) => m.pid);
-      throw new AppError("PM07", `could not suspend every process of the Machine: ${stubborn.join(", ")} still run`);
+      const pids = restless.map(({ pid, state }) => `${pid} (${state})`);
+      throw new AppError("PM07", `could not suspend every process of the Machine: ${pids.join(", ")} went on`);
     }
+    before = new Set(found.map((member) => member.pid));
     await sleep(clock, ms(pause));
   }
 }
+
+const FREEZE_PATIENCE = 2000;
+/**
+ * Stopped, or in the kernel with SIGSTOP waiting at the way out, so that none of its own code runs either. A shell that
+ * has just called vfork stays there for as long as its child, which we have stopped before its exec.
+ */
+const STANDS: ReadonlySet<string> = new Set(["T", "t", "D"]);
 
 /** The reverse. SIGCONT to one that runs does nothing, so once is enough. */
 export async function thawAll(members: SignalMembers): Promise<void> {

@@ -12,7 +12,7 @@
  * tells of a write, at most ten times a second.
  */
 import { appendFileSync, closeSync, ftruncateSync, openSync, fstatSync, fchmodSync, mkdirSync } from "node:fs";
-import { readFileSync, readSync, renameSync, writeFileSync, writeSync, watch, type FSWatcher } from "node:fs";
+import { readSync, renameSync, writeFileSync, writeSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 
 /** Of each of the two files. */
@@ -38,27 +38,90 @@ export function openOutput(folder: string): number {
   return fd;
 }
 
-export interface TimeTable {
-  /** Position of the file's first byte. */
-  readonly base: number;
-  /** Ascending. Bytes before `position` were written at `time` (milliseconds since the epoch) or earlier. */
-  readonly marks: readonly { readonly position: number; readonly time: number }[];
-}
+/** A table of times, read as it grows: a look costs what is new. */
+export class TimeTable {
+  readonly #path: string;
+  /** Of the table's file: another one means that it was begun anew. */
+  #inode = 0;
+  #read = 0;
+  #rest = "";
+  #base: number | undefined;
+  readonly #marks: { readonly position: number; readonly time: number }[] = [];
 
-export function readTimes(path: string): TimeTable {
-  let text = "";
-  try {
-    text = readFileSync(path, "latin1");
-  } catch {
-    // No table: all that is known is the file.
+  constructor(path: string) {
+    this.#path = path;
   }
-  const [first, ...lines] = text.split("\n");
-  const marks = lines.flatMap((line) => {
-    const [position, time] = line.split(" ").map(Number);
-    if (position === undefined || time === undefined || !(position >= 0) || !(time > 0)) return [];
-    return [{ position, time }];
-  });
-  return { base: Number(first) || 0, marks };
+
+  /** Position of the output file's first byte. As of the last `refresh`. */
+  get base(): number {
+    return this.#base ?? 0;
+  }
+
+  get lastPosition(): number | undefined {
+    return this.#marks.at(-1)?.position;
+  }
+
+  /** Bytes. */
+  get size(): number {
+    return this.#read;
+  }
+
+  /** When the byte at a position had been written, milliseconds since the epoch; undefined after the last mark. */
+  timeAt(position: number): number | undefined {
+    let low = 0;
+    let high = this.#marks.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#marks[middle]?.position ?? 0) <= position) low = middle + 1;
+      else high = middle;
+    }
+    return this.#marks[low]?.time;
+  }
+
+  /** Lines of the table for marks after a position. */
+  linesAfter(position: number): string {
+    const after = this.#marks.filter((mark) => mark.position > position);
+    return after.map((mark) => `${mark.position} ${mark.time}\n`).join("");
+  }
+
+  refresh(): this {
+    try {
+      const fd = openSync(this.#path, "r");
+      try {
+        this.#take(fd);
+      } finally {
+        closeSync(fd);
+      }
+    } catch {
+      // No table: all that is known is the output file.
+    }
+    return this;
+  }
+
+  #take(fd: number): void {
+    const { ino, size } = fstatSync(fd);
+    if (ino !== this.#inode || size < this.#read) {
+      this.#inode = ino;
+      this.#read = 0;
+      this.#rest = "";
+      this.#base = undefined;
+      this.#marks.length = 0;
+    }
+    const fresh = Buffer.allocUnsafe(size - this.#read);
+    const length = readSync(fd, fresh, 0, fresh.length, this.#read);
+    this.#read += length;
+    const lines = (this.#rest + fresh.toString("latin1", 0, length)).split("\n");
+    this.#rest = lines.pop() ?? "";
+    for (const line of lines) {
+      if (this.#base === undefined) {
+        this.#base = Math.max(0, Number(line) || 0);
+        continue;
+      }
+      const [position, time] = line.split(" ").map(Number);
+      if (position !== undefined && time !== undefined && position >= 0 && time > 0)
+        this.#marks.push({ position, time });
+    }
+  }
 }
 
 /** Bounds a growing output file and notes when it grew. Costs nothing while the Machine is silent. */
@@ -74,11 +137,11 @@ export class OutputKeeper {
   constructor(folder: string) {
     this.#folder = folder;
     this.#paths = outputPaths(folder);
-    const table = readTimes(this.#paths.times);
+    const table = new TimeTable(this.#paths.times).refresh();
     this.#base = table.base;
-    this.#timesSize = table.marks.length * 24;
+    this.#timesSize = table.size;
     // Up to where somebody has looked before: what came since gets its mark now.
-    this.#size = Math.max(0, (table.marks.at(-1)?.position ?? 0) - this.#base);
+    this.#size = Math.max(0, (table.lastPosition ?? this.#base) - this.#base);
     if (this.#timesSize === 0) this.#begin(this.#base);
     this.#arm();
   }
@@ -164,9 +227,8 @@ export class OutputKeeper {
     } finally {
       closeSync(copy);
     }
-    const { marks } = readTimes(times);
-    const table = marks.filter((m) => m.position > first).map((m) => `${m.position} ${m.time}\n`);
-    writeFileSync(`${oldTimes}.new`, `${first}\n${table.join("")}`, { mode: 0o600 });
+    const kept = new TimeTable(times).refresh().linesAfter(first);
+    writeFileSync(`${oldTimes}.new`, `${first}\n${kept}`, { mode: 0o600 });
     renameSync(`${oldLog}.new`, oldLog);
     renameSync(`${oldTimes}.new`, oldTimes);
     ftruncateSync(fd, 0);

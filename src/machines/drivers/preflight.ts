@@ -84,6 +84,8 @@ export function reason(code: string): string {
       return "could not be started: too many open files";
     case "E2BIG":
       return "could not be started: its arguments and environment are too large";
+    case "ERR_INVALID_ARG_VALUE":
+      return "cannot be started: its arguments or environment hold a zero byte";
     default:
       return `cannot be used (${code})`;
   }

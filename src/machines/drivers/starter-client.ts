@@ -22,6 +22,8 @@ export interface StarterEvents {
   onLost(keys: readonly number[]): void;
 }
 
+const CLOSE_PATIENCE_MS = 10_000;
+
 interface Started {
   readonly pid: number;
   readonly startTime: number;
@@ -89,8 +91,14 @@ export class Starter {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
     if (child.connected) child.disconnect();
-    if (this.#outlive && this.#running.size > 0) child.unref();
-    else await gone;
+    if (this.#outlive && this.#running.size > 0) {
+      child.unref();
+      return;
+    }
+    // It waits for the last of its children, and one in the hands of a dead disk would keep us for ever.
+    const impatience = setTimeout(() => child.kill("SIGKILL"), CLOSE_PATIENCE_MS);
+    await gone;
+    clearTimeout(impatience);
   }
 
   #send(order: Order): void {

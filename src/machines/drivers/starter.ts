@@ -71,7 +71,9 @@ function start(order: StartOrder): void {
 
 function refuse(order: StartOrder, thrown: unknown): void {
   const error = thrown as NodeJS.ErrnoException;
-  report({ op: "refused", key: order.key, code: error.code ?? "", message: error.message });
+  // Node's own complaints about arguments repeat them, and an environment holds secrets.
+  const message = error.syscall === undefined ? "the arguments cannot be used" : error.message;
+  report({ op: "refused", key: order.key, code: error.code ?? "", message });
 }
 
 function ended(key: number, life: LifeRecord, code: number | null, signal: string | null): void {

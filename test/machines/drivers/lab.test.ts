@@ -26,7 +26,8 @@ test.skipIf(NO_LAB).each(USERS)("in a real lab of user %i a Machine starts, answ
   chmodSync(folder, 0o777);
   const program = fileURLToPath(new URL("./lab-outer.ts", import.meta.url));
   const tsx = fileURLToPath(import.meta.resolve("tsx"));
-  const [file = "", ...args] = [...asUser(uid), process.execPath, "--import", tsx, program, folder];
+  const node = [process.execPath, "--import", tsx, program, folder];
+  const [file = "", ...args]: readonly string[] = [...asUser(uid), ...node];
   const outer = spawn(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   const told = await new Promise<Told>((resolve, reject) => {
     outer.once("message", (message) => resolve(message as Told));

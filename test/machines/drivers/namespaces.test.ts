@@ -102,7 +102,7 @@ describe.skipIf(!possible && process.env["CI"] !== "true")("a Machine in a names
     await driver.start(machine, 1, ENVIRONMENT);
     await until("ready", () => driver.tail(machine.id, 9).includes("ready"));
     await driver.suspend(machine.id);
-    const running = members().filter((pid) => pid !== holder.pid && !"TZ".includes(readProcess(pid)?.state ?? "Z"));
+    const running = members().filter((pid) => pid !== holder.pid && !"TZD".includes(readProcess(pid)?.state ?? "Z"));
     expect(running).toEqual([]);
     await driver.stop(machine.id, { signal: "SIGKILL", timeout: ms(0) });
     expect(members()).toEqual([holder.pid]);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
 import { ms } from "../../../src/core/units.ts";
+import { readLife } from "../../../src/machines/drivers/life-file.ts";
 import { isSameProcess, listProcesses, readProcess } from "../../../src/machines/drivers/processes.ts";
 import { createProcessDriver, type ProcessDriver } from "../../../src/machines/drivers/process.ts";
 import type { Machine } from "../../../src/registry/model.ts";
@@ -261,7 +262,7 @@ describe("the process driver", () => {
     const pid = await saying(machine, "ready");
     const folder = join(shared.path, "state", "machines", machine.id);
     expect(statSync(folder).mode & 0o777).toBe(0o700);
-    const life = JSON.parse(readFileSync(join(folder, "life.json"), "utf8")) as { pid: number; startTime: number };
+    const life = await until("its life is on record", () => readLife(folder));
     expect(life.pid).toBe(pid);
     expect(isSameProcess(life.pid, life.startTime)).toBe(true);
     expect(isSameProcess(life.pid, life.startTime + 1)).toBe(false);
