@@ -27,9 +27,21 @@ if (what === "ack") {
 
 if (what === "fill") {
   const config = {
-    ...{ command: [], folder: "/", env: {}, services: [], checks: [], mounts: [], files: [], metadata: {} },
-    ...{ processGroup: "app", stop: { signal: "SIGINT", timeout: 0 }, restart: { policy: "no", maxRetries: 0 } },
-    ...{ guest: {}, skipDns: false, autoDestroy: false, raw: "x".repeat(10_000) },
+    command: [],
+    folder: "/",
+    env: {},
+    services: [],
+    checks: [],
+    mounts: [],
+    files: [],
+    metadata: {},
+    processGroup: "app",
+    stop: { signal: "SIGINT", timeout: 0 },
+    restart: { policy: "no", maxRetries: 0 },
+    guest: {},
+    skipDns: false,
+    autoDestroy: false,
+    raw: "x".repeat(10_000),
   };
   await commands.createApp({ name: "full", ...home });
   const machines = [];

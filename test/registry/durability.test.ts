@@ -31,7 +31,7 @@ describe("promise 7: acknowledged means on the disk", () => {
       const wrote = lines.findIndex((line) => /write/.test(line) && /journal-/.test(line) && line.includes("durable"));
       const answered = lines.findIndex((line) => /write\(1/.test(line) && line.includes("acknowledged"));
       const synced = lines.findIndex(
-        (line, at) => at > wrote && /f(data)?sync\(\d+<[^>]*journal-/.test(line) && / = 0$/.test(line),
+        (line, at) => at > wrote && /f(data)?sync\(\d+<[^>]*journal-/.test(line) && line.endsWith(" = 0"),
       );
       expect(wrote).toBeGreaterThanOrEqual(0);
       expect(answered).toBeGreaterThan(wrote);

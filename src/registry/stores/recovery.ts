@@ -81,9 +81,9 @@ async function loadSnapshot(
     .filter((entry): entry is { name: string; seq: number } => entry.seq !== undefined)
     .toSorted((a, b) => b.seq - a.seq);
   for (const { name, seq } of snapshots) {
-    const file = await readFile(join(folder, name));
-    refuseNewer(readFrames(file), name);
-    const events = readOrExplain(name, () => readSnapshot(file));
+    const frames = readFrames(await readFile(join(folder, name)));
+    refuseNewer(frames, name);
+    const events = readOrExplain(name, () => readSnapshot(frames));
     if (events !== undefined) {
       for (const event of events) catalogue.apply(event);
       return seq;

@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { decodeRecord, encodeRecord, type CatalogueEvent } from "../events.ts";
 import { writeAll, writeDurably } from "./durable-files.ts";
-import { frame, readFrames } from "./frame.ts";
+import { frame, type Frames } from "./frame.ts";
 import { FORMAT } from "./journal.ts";
 
 const NAME = /^snapshot-(\d{16})\.log$/;
@@ -40,8 +40,7 @@ export async function writeSnapshot(folder: string, seq: number, events: readonl
 }
 
 /** The events of a snapshot, or undefined when the file is damaged. @throws DecodeError for what another version wrote. */
-export function readSnapshot(file: Buffer): readonly CatalogueEvent[] | undefined {
-  const { good, damage } = readFrames(file);
+export function readSnapshot({ good, damage }: Frames): readonly CatalogueEvent[] | undefined {
   if (damage !== "none" || good.length < 2) return undefined;
   const events = good.slice(1, -1).flatMap(({ json }) => decodeRecord(json).events);
   return good.at(-1)?.json === JSON.stringify({ end: events.length }) ? events : undefined;
