@@ -1,6 +1,7 @@
 /** The composition root: makes every part of a node, in the order in which they depend on each other, and ends them in reverse. */
 import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { applyWorkspace } from "./api/apply-workspace.ts";
 import { eventOf } from "./api/event-of.ts";
 import type { SystemEvent } from "./api/events.ts";
@@ -37,6 +38,7 @@ import type { NetworkPlane } from "./network/plane.ts";
 import { createFlySrcSigner } from "./proxy/http/fly-src.ts";
 import { createHttpHandler } from "./proxy/http/handler.ts";
 import { createProxy } from "./proxy/proxy.ts";
+import { loadAuthority, type Authority } from "./proxy/tls/authority.ts";
 import { createPublisher } from "./proxy/published.ts";
 import { identify } from "./registry/identify.ts";
 import { openFileRegistry } from "./registry/stores/file.ts";
@@ -137,6 +139,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 
     const closeness = createCloseness(node.regions);
     const signer = createFlySrcSigner(await flySrcKey(node.stateDir), clock);
+    const authority = (): Authority => loadAuthority(join(node.stateDir, "keys"), new Date(clock.wall()));
     const proxy = createProxy({
       view,
       changes: registry.changes,
@@ -163,6 +166,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       onSettled: metrics.settled,
       log,
       trust: node.trustProxyProtocol,
+      authority,
     });
     ending.push(() => proxy.close());
 
@@ -237,6 +241,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       version: options.version,
       status: statusSources,
       node: () => ({ ...facts, api: apiUrl, dns: dnsAt }),
+      ca: () => authority().cert,
       why: (id) => machines.why(id),
       receipt: (id) => machines.receipt(id),
       logs: (id, how) => driver.readLog(id, how),

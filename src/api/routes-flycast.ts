@@ -20,6 +20,8 @@ export interface FlycastDeps {
   readonly node: () => Omit<NodeStatus, "apps">;
   /** What keeps a Machine up, or why it stopped, and what happens next. */
   readonly why: (id: MachineId) => unknown;
+  /** PEM of the authority that signs certificates for `.flycast` names. */
+  readonly ca: () => string;
   readonly receipt: (id: MachineId) => object | undefined;
   readonly commands: Commands;
   /** A loopback port that answers DNS questions as a client of the network. */
@@ -107,6 +109,8 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
     await deps.commands.revokeToken(c.req.param("id"));
     return c.body(null, 204);
   });
+
+  routes.get("/ca", (c) => c.text(deps.ca()));
 
   routes.post("/dns", async (c) => {
     const network = await namedNetwork(c, deps.view);

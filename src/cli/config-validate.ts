@@ -1,1 +1,18 @@
-export async function run(): Promise<number> { return 0; }
+import { validatePaths } from "../config/validate-command.ts";
+import { printJson } from "./output.ts";
+import type { GlobalOptions } from "./program.ts";
+
+export async function run(
+  options: GlobalOptions & { strict?: boolean; allow?: readonly string[] },
+  args: readonly string[],
+): Promise<number> {
+  const result = await validatePaths(args, {
+    cwd: process.cwd(),
+    strict: options.strict === true,
+    allow: new Set(options.allow),
+    color: process.stdout.isTTY && process.env["NO_COLOR"] === undefined,
+  });
+  if (options.json === true) printJson({ valid: result.exitCode === 0, paths: result.paths });
+  else process.stdout.write(result.report);
+  return result.exitCode;
+}

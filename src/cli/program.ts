@@ -62,6 +62,7 @@ export function buildProgram(): Command {
     .option("--network <name>", "network of that organisation", "default")
     .option("--short", "print only the answers")
     .option("--tcp", "ask over TCP");
+  add(program, "ca", "Print the authority that signs certificates for .flycast names", () => import("./ca.ts"));
   add(program, "doctor", "Say what works on this computer, and why not", () => import("./doctor.ts"));
 
   const config = program.command("config").description("Check and show configuration files");

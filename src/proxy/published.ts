@@ -14,6 +14,7 @@ export interface PublishedPort {
   readonly hostPort: number;
 }
 
+/** Ports with `tls` for which there is no certificate (every `[http_service]` lists one, 443) are left out: nobody could use them. */
 export interface Publisher {
   /** Opens what is missing and closes what no longer leads anywhere. @errors port_taken, no_privilege for ports that a person chose. */
   sync(): Promise<void>;
@@ -44,8 +45,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
     const wanted = new Map<string, { address: FlycastAddress; port: number; first: boolean }>();
     for (const app of options.view.apps()) {
       const routes = options.view.routesOf(app.name);
+      const isReachable = ({ port }: PortRoute): boolean =>
+        !port.handlers.has("tls") || app.tls !== undefined || port.tlsOptions.defaultSelfSigned;
       for (const [index, address] of ownFirst(options.view, app.name).entries()) {
-        for (const port of portsOf(routes))
+        for (const port of portsOf(routes.filter(isReachable)))
           wanted.set(`${address.address} ${port}`, { address, port, first: index === 0 });
       }
     }
