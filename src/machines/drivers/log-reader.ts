@@ -39,8 +39,28 @@ export function tailOf(folder: string, count: number): readonly LogLine[] {
   return lastLines(folder, tablesOf(folder), Math.min(count, MOST_LINES), false).lines;
 }
 
-/** Yields `time text`. Ends after the lines that are there, or, when it follows, after the abort. Never throws for an abort. */
-export async function* readLog(folder: string, options: LogOptions): AsyncGenerator<string, void, undefined> {
+/**
+ * Yields `time text`. Ends after the lines that are there, or, when it follows, after the abort or `return()`, even while
+ * nothing comes. Never throws for an abort.
+ */
+export function readLog(folder: string, options: LogOptions): AsyncIterableIterator<string> {
+  const own = new AbortController();
+  const signal = options.signal === undefined ? own.signal : AbortSignal.any([options.signal, own.signal]);
+  const texts = readTexts(folder, { ...options, signal });
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    next: () => texts.next(),
+    // A generator that waits for output would not hear of it.
+    return() {
+      own.abort();
+      return texts.return(undefined);
+    },
+  };
+}
+
+async function* readTexts(folder: string, options: LogOptions): AsyncGenerator<string, void, undefined> {
   for await (const lines of readLines(folder, options)) {
     for (const { time, text } of lines) yield `${new Date(time).toISOString()} ${text}`;
   }

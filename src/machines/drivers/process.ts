@@ -96,6 +96,7 @@ class Driver implements ProcessDriver {
   readonly #lastExits = new Map<MachineId, Exit>();
   readonly #observers = new Set<(id: MachineId, generation: number, exit: Exit) => void>();
   #closed = false;
+  #toldOfSizes = false;
 
   constructor(options: ProcessDriverOptions, dieWithUs: readonly string[]) {
     this.#options = options;
@@ -129,6 +130,7 @@ class Driver implements ProcessDriver {
     const checked = preflight({ app: machine.app, command, folder, path, inside });
     if (!checked.ok) throw new AppError("PM02", checked.error);
     const user = await runsAs(machine);
+    this.#tellOfSizes(machine);
     await makeMountFolders(machine, user).catch(failedStart);
     const place = await this.#place(machine, env);
     const enter = place.enter({ folder, user: machine.config.user });
@@ -295,6 +297,17 @@ class Driver implements ProcessDriver {
     const place = await this.#options.plane.place(request).catch(failedStart);
     this.#places.set(machine.id, { place, print });
     return place;
+  }
+
+  /** Once, for whoever expects a Machine of 256 MB to be one. */
+  #tellOfSizes(machine: Machine): void {
+    const { cpus, memoryMb } = machine.config.guest;
+    if (this.#toldOfSizes || (cpus === undefined && memoryMb === undefined)) return;
+    this.#toldOfSizes = true;
+    this.#options.log.info(
+      { app: machine.app },
+      "[[vm]] sizes are told to Machines (FLY_VM_MEMORY_MB) but not enforced",
+    );
   }
 
   #newLife(id: MachineId, generation: number, place: Place, key: number | undefined): Life {

@@ -89,6 +89,15 @@ test("following begins before the Machine has ever run", async () => {
   closeSync(fd);
 });
 
+test("a reader that loses interest while nothing comes ends at once", async () => {
+  const out = output();
+  const lines = readLog(out.folder, { follow: true })[Symbol.asyncIterator]();
+  const waiting = lines.next();
+  await lines.return?.();
+  expect(await waiting).toEqual({ done: true, value: undefined });
+  out.close();
+});
+
 test("output is bounded on disk, and a follower misses nothing at the change of files", async () => {
   const out = output();
   const line = `${"x".repeat(1000)}\n`;
