@@ -4,6 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import type { NetworkId, RegionCode } from "../core/ids.ts";
 import { seconds, type Milliseconds } from "../core/units.ts";
 import type { RegistryView } from "../registry/view.ts";
+import { rememberAskers } from "./asker-memory.ts";
 import type { Forwarder } from "./forwarder.ts";
 import type { RandomBytes } from "./random.ts";
 import { createResolver, type ForwardLimits, type QuerySeen } from "./resolver.ts";
@@ -105,7 +106,8 @@ export function createDns(options: DnsOptions): DnsService {
   }
 
   return {
-    attachUdp: (socket, how) => keep(serveUdp(socket, { resolve, askerOf: (source) => askerOf(how, source) })),
+    attachUdp: (socket, how) =>
+      keep(serveUdp(socket, { resolve, askerOf: rememberAskers(options.clock, (source) => askerOf(how, source)) })),
     attachTcp: (server, how) =>
       keep(
         serveTcp(server, {

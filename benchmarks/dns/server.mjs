@@ -1,0 +1,81 @@
+// The DNS server of the shipped build (dist/), wired as main.ts does it, with a thousand apps of one Machine each.
+// Arguments: address to listen on, address of the upstream resolver. Prints "ready" when it listens.
+import { randomBytes } from "node:crypto";
+import { Counter } from "prom-client";
+import { systemClock } from "../../dist/core/clock.js";
+import { createForwarder } from "../../dist/dns/forwarder.js";
+import { createDns } from "../../dist/dns/server.js";
+import { directOutside } from "../../dist/network/outside-direct.js";
+import { flycastAddress, machineAddress } from "../../dist/network/address.js";
+import { Catalogue } from "../../dist/registry/catalogue.js";
+import { identify } from "../../dist/registry/identify.js";
+import { NEVER_STARTED } from "../../dist/registry/model.js";
+import { APPS, HOST, NETWORK } from "./names.mjs";
+
+const [listen, upstream] = process.argv.slice(2);
+const view = new Catalogue();
+const createdAt = 0;
+view.apply({
+  kind: "organisation",
+  value: { slug: "personal", name: "personal", number: 1, user: undefined, createdAt },
+});
+view.apply({ kind: "network", value: { id: NETWORK, org: "personal", name: "default", createdAt } });
+for (let n = 1; n <= APPS; n++) {
+  const name = `app${n}`;
+  const id = n.toString(16).padStart(14, "0");
+  view.apply({
+    kind: "app",
+    value: { name, number: n, org: "personal", network: NETWORK, protocol: "auto", idleSessions: "keep", createdAt },
+  });
+  view.apply({
+    kind: "machine",
+    value: {
+      id,
+      name: id,
+      app: name,
+      network: NETWORK,
+      region: "iad",
+      host: HOST,
+      address: machineAddress(NETWORK, HOST, n),
+      config: { command: [], services: [], checks: [], metadata: {}, processGroup: "app", skipDns: false },
+      instance: "1",
+      version: 1,
+      cordoned: false,
+      createdAt,
+      updatedAt: createdAt,
+    },
+  });
+  view.apply({
+    kind: "address",
+    value: { address: flycastAddress(NETWORK, n), app: name, network: NETWORK, createdAt },
+  });
+  view.setStatus(id, { ...NEVER_STARTED, state: "started" });
+}
+
+const queries = new Counter({
+  name: "flycast_dns_queries_total",
+  help: "Answered questions.",
+  labelNames: ["type", "rcode", "view", "transport", "forwarded"],
+});
+const dns = createDns({
+  view,
+  closeness: () => 1,
+  identify: (source) => {
+    const { network, region } = identify(view, "iad", source, 0);
+    return network === undefined ? undefined : { network, region };
+  },
+  forwarder: createForwarder({
+    outside: directOutside,
+    upstreams: [upstream],
+    forward: new Map(),
+    clock: systemClock,
+    random: randomBytes,
+  }),
+  clock: systemClock,
+  random: randomBytes,
+  onQuery: ({ type, rcode, view: zone, transport, forwarded }) =>
+    queries.inc({ type, rcode, view: zone, transport, forwarded: forwarded ? "yes" : "no" }),
+});
+dns.attachUdp(await directOutside.bindUdp(listen, 53), "by-source");
+dns.attachTcp(await directOutside.listen(listen, 53), "by-source");
+console.log("ready");
