@@ -1,7 +1,7 @@
 import { toAppError, type AppError, type ErrorCode } from "../core/errors.ts";
 
 /** The codes that a connection or request can end with. */
-export type ProxyErrorCode = Extract<ErrorCode, `P${string}` | `FP${string}`>;
+export type ProxyErrorCode = Extract<ErrorCode, `P${string}` | `FP${string}` | "machine_exited">;
 
 export interface Response {
   /** HTTP status. Protocols without statuses are reset, or told in their own words (`handlers/postgres.ts`). */
@@ -30,6 +30,7 @@ export const RESPONSES: Readonly<Record<ProxyErrorCode, Response>> = {
   PM07: { status: 503, close: false, why: "the app could not be started" },
   PM08: { status: 503, close: false, why: "the app cannot be started now" },
   PM10: { status: 503, close: false, why: "the start of the app was cancelled" },
+  machine_exited: { status: 502, close: false, why: "the app ended before it answered" },
   PR01: { status: 503, close: false, why: "no healthy Machine of the app can take the request" },
   PR02: { status: 503, close: false, why: "the Machine is gone" },
   PR03: { status: 503, close: false, why: "no Machine of the app could be reached" },

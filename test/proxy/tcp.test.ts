@@ -236,7 +236,7 @@ describe("waking", () => {
     const start = withResolvers<readonly DialAddress[]>();
     w.add(machine(M1, [service()]), { start: () => start.promise });
     const client = w.dial();
-    client.write("hello?");
+    await once(client, "connect");
     await until(() => w.pool.claims(M1) === 1);
     client.resetAndDestroy();
     expect((await w.whenSettled(1))[0]?.code).toBe("FP16");
@@ -370,6 +370,7 @@ describe("limits", () => {
     first.write("x");
     await read(first, 1);
     const second = w.dial();
+    await once(second, "connect");
     await until(() => w.proxy.usage().waiting === 1);
     second.resetAndDestroy();
     await until(() => w.proxy.usage().waiting === 0);

@@ -67,7 +67,9 @@ export function secure(
       timer.cancel();
       secured.off("secure", onSecure);
       secured.off("error", onError);
+      secured.off("end", onEnd);
       secured.off("close", onClose);
+      secured.pause();
     };
     const fail = (error: AppError): void => {
       stop();
@@ -80,12 +82,16 @@ export function secure(
     };
     const onError = (cause: Error & { code?: string }): void =>
       fail(refusal ?? new AppError(cause.code === "ECONNRESET" ? "PT03" : "PT04", undefined, { cause }));
+    const onEnd = (): void => fail(new AppError("PT03"));
     const onClose = (): void => fail(refusal ?? new AppError("PT03"));
     // Stays: an error between two owners must not become an uncaught exception.
     secured.on("error", () => {});
     secured.on("secure", onSecure);
     secured.on("error", onError);
+    secured.on("end", onEnd);
     secured.on("close", onClose);
+    // Its end is told only to those who read; bytes for the app cannot come before "secure".
+    secured.resume();
   });
 }
 
