@@ -117,7 +117,7 @@ export const nftGuard: Guard = {
     nft: networkElements("delete", network),
   }),
   addLink: (link: Link): Commands => ({
-    ip: linkLines(link),
+    ip: [`route add ${link.address}/128 dev ${link.name}`],
     ip6: [],
     nft: [
       element("add", "link6", `"${link.name}" . ${link.address}`),
@@ -133,13 +133,3 @@ export const nftGuard: Guard = {
     ],
   }),
 };
-
-/** Our end of a Machine's link. No address generation and no duplicate address detection: usable at once, and silent. */
-export function linkLines(link: Link): readonly string[] {
-  return [
-    `link set dev ${link.name} addrgenmode none up`,
-    `addr add fe80::1/64 dev ${link.name} nodad`,
-    `addr add ${link.ours}/30 dev ${link.name}`,
-    `route add ${link.address}/128 dev ${link.name}`,
-  ];
-}

@@ -1,7 +1,6 @@
 import type { NetworkId } from "../../core/ids.ts";
 import { ANY_DNS, dnsAddress, flycastCidr } from "../address.ts";
 import type { Guard, Link } from "./guard.ts";
-import { linkLines } from "./guard-nft.ts";
 
 /**
  * Isolation without nftables. What arrives on a Machine's link with the Machine's own source is routed by its network's
@@ -32,7 +31,7 @@ export const rulesGuard: Guard = {
   addLink: (link) => ({
     ip: [
       ...rules4(link).map((rule) => `rule add ${rule}`),
-      ...linkLines(link),
+      `route add ${link.address}/128 dev ${link.name}`,
       `route add ${link.address}/128 dev ${link.name} table ${tableOf(link.network)}`,
     ],
     ip6: rules6(link).map((rule) => `rule add ${rule}`),

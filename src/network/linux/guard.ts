@@ -10,16 +10,33 @@ export interface Commands {
   readonly nft: readonly string[];
 }
 
-/** One end of a veth pair in our namespace, and who sits at the other. */
-export interface Link {
+/** A veth pair between our namespace and another, where nobody sits yet. */
+export interface Wire {
   /** Interface name on our side. Never used twice: an old one may take a while to go. */
   readonly name: string;
+  /** The IPv4 pair: the proxy's side and the Machine's. */
+  readonly ours: Ip4;
+  readonly theirs: Ip4;
+}
+
+/** A wire and who sits at its other end. */
+export interface Link extends Wire {
   readonly network: NetworkId;
   /** Its 6PN address: the only IPv6 source that it may use. */
   readonly address: Ip6;
-  /** The IPv4 pair of the link: the proxy's side and the Machine's. */
-  readonly ours: Ip4;
-  readonly theirs: Ip4;
+}
+
+/** Our end of a wire. No address generation and no duplicate address detection: usable at once, and silent. */
+export function wireCommands(wire: Wire): Commands {
+  return {
+    ip: [
+      `link set dev ${wire.name} addrgenmode none up`,
+      `addr add fe80::1/64 dev ${wire.name} nodad`,
+      `addr add ${wire.ours}/30 dev ${wire.name}`,
+    ],
+    ip6: [],
+    nft: [],
+  };
 }
 
 /** A way to hold the rules of the network: nftables, or routing rules where that is missing. */
@@ -28,6 +45,7 @@ export interface Guard {
   readonly base: Commands;
   addNetwork(network: NetworkId): Commands;
   removeNetwork(network: NetworkId): Commands;
+  /** After the wire's own commands. Until then nothing passes it. */
   addLink(link: Link): Commands;
   /** `present`: whether our end of it is still there; it goes by itself when the namespace at its other end does. */
   removeLink(link: Link, present: boolean): Commands;

@@ -10,22 +10,22 @@ import type { PlaceRequest } from "../plane.ts";
 /** Lives in the lab's own /run, so it ends with the lab and no Machine sees it: each has a /run of its own. */
 export const PLACES = "/run/flycast";
 
-/** A folder or file to bind, and where. In order: `/run` comes last, for it hides the sources. */
+/** A folder or file to bind, and where. */
 export type Bind = readonly [source: string, target: string];
 
-export interface MachineFiles {
+/** The files that a namespace shows in place of the computer's own. */
+export interface NamespaceFiles {
   readonly folder: string;
+  /** Where its /etc/hosts is to be written; undefined where the computer has none. */
+  readonly hosts: string | undefined;
+  /** For the time when nobody sits in it yet. */
   readonly binds: readonly Bind[];
+  /** To be bound last, for it hides the folder that all the others come from. */
+  readonly run: Bind;
 }
 
-type Wanted = Pick<PlaceRequest, "mounts" | "files" | "hidden">;
-
-/** Writes what a Machine sees in place of the computer's own files, and tells what to bind where. */
-export async function writeMachineFiles(
-  name: string,
-  own: { readonly address: Ip6; readonly link: Ip4 },
-  wanted: Wanted,
-): Promise<MachineFiles> {
+/** What does not depend on who will sit in the namespace. */
+export async function writeCommonFiles(name: string): Promise<NamespaceFiles> {
   const folder = join(PLACES, name);
   await rm(folder, { recursive: true, force: true });
   const run = join(folder, "run");
@@ -34,26 +34,36 @@ export async function writeMachineFiles(
     await mkdir(join(run, open), { recursive: true });
     await chmod(join(run, open), 0o1777);
   }
-  const binds: Bind[] = [
-    ...(await etcFile(folder, run, "/etc/hosts", hostsFile(own.address, own.link, name))),
-    ...(await etcFile(folder, run, "/etc/resolv.conf", `nameserver ${ANY_DNS}\noptions timeout:2\n`)),
-    ...(await etcFile(folder, run, "/etc/nsswitch.conf", await nsswitchFile())),
-  ];
+  const hosts = await etcFile(folder, run, "/etc/hosts", "");
+  const resolver = await etcFile(folder, run, "/etc/resolv.conf", `nameserver ${ANY_DNS}\noptions timeout:2\n`);
+  const nameSwitch = await etcFile(folder, run, "/etc/nsswitch.conf", await nsswitchFile());
+  const binds = [hosts, resolver, nameSwitch].flatMap((file) => (file?.bind === undefined ? [] : [file.bind]));
+  return { folder, hosts: hosts?.source, binds, run: [run, "/run"] };
+}
+
+/** What does: its names, volumes, files, and what it alone must not see. @errors invalid when a path cannot be made */
+export async function writeOwnFiles(
+  files: NamespaceFiles,
+  own: { readonly name: string; readonly address: Ip6; readonly link: Ip4 },
+  wanted: Pick<PlaceRequest, "mounts" | "files" | "hidden">,
+): Promise<readonly Bind[]> {
+  // Written in place: what is bound is this very file.
+  if (files.hosts !== undefined) await writeFile(files.hosts, hostsFile(own.address, own.link, own.name));
+  const binds: Bind[] = [];
   for (const mount of wanted.mounts) {
     await mountPoint(mount.destination, "folder");
     binds.push([mount.folder, mount.destination]);
   }
   for (const [index, file] of wanted.files.entries()) {
-    const source = join(folder, `file-${index}`);
+    const source = join(files.folder, `file-${index}`);
     await writeFile(source, file.content);
     await mountPoint(file.path, "file");
     binds.push([source, file.path]);
   }
-  for (const hidden of wanted.hidden) {
-    if (existsSync(hidden)) binds.push([await emptyFolder(), hidden]);
-  }
-  binds.push([run, "/run"]);
-  return { folder, binds };
+  const hidden = [...new Set(wanted.hidden)].filter((path) => existsSync(path));
+  const empty = hidden.length === 0 ? "" : await emptyFolder();
+  // After the volumes, which may lie in what is hidden.
+  return [...binds, ...hidden.map((path) => [empty, path] as const)];
 }
 
 function hostsFile(address: Ip6, link: Ip4, name: string): string {
@@ -74,18 +84,23 @@ async function nsswitchFile(): Promise<string> {
 }
 
 /** A file of /etc for the Machine. Where the computer's own is a link into /run, ours goes to that path in its /run. */
-async function etcFile(folder: string, run: string, path: string, content: string): Promise<readonly Bind[]> {
+async function etcFile(
+  folder: string,
+  run: string,
+  path: string,
+  content: string,
+): Promise<{ readonly source: string; readonly bind: Bind | undefined } | undefined> {
   const real = await linkTarget(path);
   if (real?.startsWith("/run/") === true) {
     const inside = join(run, real.slice("/run/".length));
     await mkdir(dirname(inside), { recursive: true });
     await writeFile(inside, content);
-    return [];
+    return { source: inside, bind: undefined };
   }
-  if (real === undefined) return [];
+  if (real === undefined) return undefined;
   const source = join(folder, path.replaceAll("/", "-").slice(1));
   await writeFile(source, content);
-  return [[source, real]];
+  return { source, bind: [source, real] };
 }
 
 /** Where a path leads; also when it leads into the /run of the computer, which is not to be seen here. */

@@ -1,13 +1,14 @@
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 import { AppError } from "../../core/errors.ts";
-import type { Link } from "./guard.ts";
+import type { Ip6 } from "../../core/ids.ts";
+import type { Wire } from "./guard.ts";
 import type { Bind } from "./machine-files.ts";
 import { systemPath } from "./run.ts";
 
 /**
- * Builds a Machine's namespaces from the inside, reports, and waits until we hold them. `ip_unprivileged_port_start`:
- * apps bind port 80 without a right. `ping_group_range`: ping needs no right either.
+ * Builds namespaces from the inside, reports, and waits to be told who will sit there, and what to show them.
+ * `ip_unprivileged_port_start`: apps bind port 80 without a right. `ping_group_range`: ping needs no right either.
  */
 const BUILD = `
 lines=$1 groups=$2; shift 2
@@ -19,8 +20,14 @@ echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start
 echo "$groups" > /proc/sys/net/ipv4/ping_group_range
 for key in all default; do echo 0 > /proc/sys/net/ipv6/conf/$key/disable_ipv6; done
 printf %s "$lines" | ip -batch - || exit 81
-echo ok
-read x
+echo built
+while IFS= read -r word; do
+  case $word in
+    bind) IFS= read -r source; IFS= read -r target; mount --rbind "$source" "$target" || exit 80 ;;
+    address) IFS= read -r address; ip addr add "$address/112" dev eth0 nodad || exit 81 ;;
+    done) echo settled; exit 0 ;;
+  esac
+done
 `;
 
 /**
@@ -72,43 +79,94 @@ export class Namespace {
   }
 }
 
+/** Namespaces that are ready for a Machine or a client to move in. */
+export interface Vacancy {
+  readonly wire: Wire;
+  readonly namespace: Namespace;
+  /** Gives it its address and its own files. To be called once. @errors internal */
+  settle(address: Ip6, binds: readonly Bind[]): Promise<void>;
+  /** Ends it. */
+  discard(): void;
+}
+
 /** Makes the namespaces and the veth pair; our end of it is left for the guard to set up. @errors internal */
-export function buildNamespace(link: Link, binds: readonly Bind[], pingGroups: string): Promise<Namespace> {
+export async function buildNamespace(wire: Wire, binds: readonly Bind[], pingGroups: string): Promise<Vacancy> {
   const child = spawn(
     "unshare",
-    ["--net", "--mount", "sh", "-c", BUILD, "sh", insideLines(link), pingGroups, ...binds.flat()],
+    ["--net", "--mount", "sh", "-c", BUILD, "sh", insideLines(wire), pingGroups, ...binds.flat()],
     { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, PATH: systemPath(), LC_ALL: "C" } },
   );
-  return new Promise((resolve, reject) => {
-    let complaints = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => (complaints += text.slice(0, 4096)));
+  const talk = new ShellTalk(child);
+  await talk.hear("built");
+  const pid = child.pid ?? 0;
+  const namespace = new Namespace(openSync(`/proc/${pid}/ns/net`, "r"), openSync(`/proc/${pid}/ns/mnt`, "r"));
+  return {
+    wire,
+    namespace,
+    async settle(address, more) {
+      const words = more.flatMap(([source, target]) => ["bind", line(source), line(target)]);
+      // The shell ends; our descriptors keep what it made.
+      child.stdin.end([...words, "address", address, "done", ""].join("\n"));
+      await talk.hear("settled");
+    },
+    discard() {
+      child.kill("SIGKILL");
+      namespace.close();
+    },
+  };
+}
+
+/** The shell reads line by line. @errors invalid */
+function line(path: string): string {
+  if (path.includes("\n"))
+    throw new AppError("invalid", `a path with a line break cannot be shown in a Machine: ${JSON.stringify(path)}`);
+  return path;
+}
+
+/** What a shell of ours says, word by word, and its complaints when it ends instead. */
+class ShellTalk {
+  #complaints = "";
+  #said = "";
+  #ended: string | undefined;
+  #check: () => void = () => undefined;
+
+  constructor(child: ChildProcessWithoutNullStreams) {
     child.stdin.on("error", () => undefined);
-    const fail = (cause: string): void =>
-      reject(new AppError("internal", `the namespace of ${link.address} cannot be made: ${cause}`));
-    child.once("error", (error) => fail(error.message));
-    child.once("close", (code) => fail(complaints.trim() || `exit ${code ?? "by signal"}`));
-    child.stdout.once("data", () => {
-      try {
-        const net = openSync(`/proc/${child.pid ?? 0}/ns/net`, "r");
-        const mount = openSync(`/proc/${child.pid ?? 0}/ns/mnt`, "r");
-        resolve(new Namespace(net, mount));
-      } catch (thrown) {
-        fail(String(thrown));
-      }
-      // The shell ends; the descriptors keep what it made.
-      child.stdin.end("\n");
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      this.#said += text;
+      this.#check();
     });
-  });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      if (this.#complaints.length < 4096) this.#complaints += text;
+    });
+    const end = (cause: string): void => {
+      this.#ended ??= cause;
+      this.#check();
+    };
+    child.once("error", (error) => end(error.message));
+    child.once("close", (code) => end(this.#complaints.trim() || `exit ${code ?? "by signal"}`));
+  }
+
+  hear(word: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#check = () => {
+        if (this.#said.includes(`${word}\n`)) resolve();
+        else if (this.#ended !== undefined) {
+          reject(new AppError("internal", `a Machine's namespace cannot be made: ${this.#ended}`));
+        }
+      };
+      this.#check();
+    });
+  }
 }
 
 /** `link add name X`: without `name`, a short X is read as an abbreviated keyword. */
-function insideLines(link: Link): string {
+function insideLines(wire: Wire): string {
   return [
-    `link add name eth0 type veth peer name ${link.name} netns ${process.pid}`,
+    `link add name eth0 type veth peer name ${wire.name} netns ${process.pid}`,
     "link set dev lo up",
     "link set dev eth0 addrgenmode none up",
-    `addr add ${link.address}/112 dev eth0 nodad`,
-    `addr add ${link.theirs}/30 dev eth0`,
+    `addr add ${wire.theirs}/30 dev eth0`,
     "route add default via fe80::1 dev eth0",
     "",
   ].join("\n");

@@ -10,12 +10,13 @@ import { Doors, listenInside } from "./doors.ts";
 import type { Guard, Link } from "./guard.ts";
 import { NFT_TABLE, nftGuard } from "./guard-nft.ts";
 import { rulesGuard } from "./guard-rules.ts";
-import { linkExists, Links } from "./links.ts";
-import { writeMachineFiles } from "./machine-files.ts";
-import { buildNamespace, type Namespace } from "./namespace.ts";
+import { writeOwnFiles } from "./machine-files.ts";
+import type { Namespace } from "./namespace.ts";
 import { Privileges } from "./privileges.ts";
 import { mustRun, run } from "./run.ts";
+import { discard, Vacancies } from "./vacancies.ts";
 import type { OuterFacts } from "./wire.ts";
+import { wireExists, Wires } from "./wires.ts";
 
 export interface LinuxPlaneOptions {
   readonly mode: "lab" | "host";
@@ -25,23 +26,23 @@ export interface LinuxPlaneOptions {
   readonly outer: OuterFacts;
   /** Whether nftables works here (`probeLab`). Without it routing rules isolate networks, and the proxy alone guards ports. */
   readonly nftables: boolean;
+  /** Namespaces that are kept ready for Machines that wake for the first time. @default 4 */
+  readonly spare?: number;
 }
 
-interface Placed {
+/** A page of apps that wake each other is served from these. */
+const SPARE = 4;
+
+/** Namespaces that somebody has moved into. */
+interface Inhabited {
   readonly link: Link;
-  readonly namespace: Namespace;
   readonly folder: string;
+  readonly namespace: Namespace;
+}
+
+interface Placed extends Inhabited {
   readonly place: Place;
 }
-
-interface Client {
-  readonly link: Link;
-  readonly folder: string;
-  readonly namespace: Namespace;
-}
-
-/** Namespaces that are built at the same time. More only wait for the kernel's own lock on interfaces. */
-const BUILDS = 4;
 
 /** Host part of the addresses of `flycast exec`. No host has it, so they are never a Machine's. */
 const NO_HOST = 0 as HostId;
@@ -58,17 +59,16 @@ class LinuxPlane implements NetworkPlane {
   readonly #options: LinuxPlaneOptions;
   readonly #guard: Guard;
   readonly #commands = new CommandQueue();
-  readonly #links = new Links();
+  readonly #wires = new Wires();
+  readonly #vacancies: Vacancies;
   readonly #doors = new Doors();
   readonly #networks = new Map<NetworkId, Promise<void>>();
   readonly #places = new Map<MachineId, Promise<Placed>>();
-  readonly #clients = new Map<Ip6, Client>();
+  readonly #clients = new Map<Ip6, Inhabited>();
   readonly #listeners = new Set<Server>();
-  readonly #buildQueue: (() => void)[] = [];
   readonly #privileges: Privileges;
   /** util-linux 2.38 and newer. */
   #nsenterChangesFolder = false;
-  #building = 0;
   #clientNumber = 0;
 
   constructor(options: LinuxPlaneOptions, guard: Guard) {
@@ -76,11 +76,13 @@ class LinuxPlane implements NetworkPlane {
     this.#options = options;
     this.#guard = guard;
     this.#privileges = new Privileges(options.outer.userNamespace);
+    this.#vacancies = new Vacancies(this.#wires, this.#commands, pingGroups(options.outer), options.spare ?? SPARE);
   }
 
   async prepare(): Promise<void> {
     await this.#commands.apply(this.#guard.base);
     this.#nsenterChangesFolder = (await run(["nsenter", "--help"])).stdout.includes("--wdns");
+    this.#vacancies.refill();
   }
 
   addNetwork(network: NetworkId): Promise<void> {
@@ -139,39 +141,25 @@ class LinuxPlane implements NetworkPlane {
     network: NetworkId,
     address: Ip6,
     wanted: Pick<PlaceRequest, "mounts" | "files" | "hidden">,
-  ): Promise<{ readonly link: Link; readonly namespace: Namespace; readonly folder: string }> {
-    await this.addNetwork(network);
-    const link = this.#links.take(network, address);
-    await this.#buildSlot();
+  ): Promise<Inhabited> {
+    const [built] = await Promise.all([this.#vacancies.take(), this.addNetwork(network)]);
+    const { vacancy, files } = built;
+    const link: Link = { ...vacancy.wire, network, address };
     try {
       const hidden = [this.#options.stateDir, ...wanted.hidden];
-      const files = await writeMachineFiles(name, { address, link: link.theirs }, { ...wanted, hidden });
-      const namespace = await buildNamespace(link, files.binds, this.#pingGroups());
-      try {
-        await this.#commands.apply(this.#guard.addLink(link));
-      } catch (error) {
-        namespace.close();
-        throw error;
-      }
-      return { link, namespace, folder: files.folder };
+      const own = { name, address, link: link.theirs };
+      const binds = await writeOwnFiles(files, own, { ...wanted, hidden });
+      await Promise.all([
+        vacancy.settle(address, [...binds, files.run]),
+        this.#commands.apply(this.#guard.addLink(link)),
+      ]);
+      return { link, namespace: vacancy.namespace, folder: files.folder };
     } catch (error) {
-      this.#links.giveBack(link);
+      discard(built);
+      await this.#commands.apply(this.#guard.removeLink(link, wireExists(link)), "remove").catch(() => undefined);
+      this.#wires.giveBack(link);
       throw error;
-    } finally {
-      this.#building--;
-      this.#buildQueue.shift()?.();
     }
-  }
-
-  /** Groups that may ping. In a user namespace only the one group that exists can be named. */
-  #pingGroups(): string {
-    const { userNamespace, gid } = this.#options.outer;
-    return userNamespace ? `${gid} ${gid}` : "0 2147483647";
-  }
-
-  async #buildSlot(): Promise<void> {
-    while (this.#building >= BUILDS) await new Promise<void>((resolve) => this.#buildQueue.push(resolve));
-    this.#building++;
   }
 
   async unplace(id: MachineId): Promise<void> {
@@ -195,8 +183,8 @@ class LinuxPlane implements NetworkPlane {
   }
 
   async #forget(link: Link, folder: string): Promise<void> {
-    await this.#commands.apply(this.#guard.removeLink(link, linkExists(link)), "remove");
-    this.#links.giveBack(link);
+    await this.#commands.apply(this.#guard.removeLink(link, wireExists(link)), "remove");
+    this.#wires.giveBack(link);
     await rm(folder, { recursive: true, force: true });
   }
 
@@ -238,7 +226,7 @@ class LinuxPlane implements NetworkPlane {
   /** A client's namespace ends with its last process, and nothing tells when that is: its link is gone then. */
   async #forgetEndedClients(): Promise<void> {
     for (const [address, client] of this.#clients) {
-      if (linkExists(client.link)) continue;
+      if (wireExists(client.link)) continue;
       this.#clients.delete(address);
       await this.#forget(client.link, client.folder);
     }
@@ -246,11 +234,17 @@ class LinuxPlane implements NetworkPlane {
 
   async close(): Promise<void> {
     this.#doors.close();
+    this.#vacancies.close();
     for (const server of this.#listeners) server.close();
     await Promise.all([...this.#places.keys()].map((id) => this.unplace(id)));
     for (const client of this.#clients.values()) await this.#takeDown(client);
     this.#clients.clear();
   }
+}
+
+/** Groups that may ping. In a user namespace only the one group that exists can be named. */
+function pingGroups({ userNamespace, gid }: OuterFacts): string {
+  return userNamespace ? `${gid} ${gid}` : "0 2147483647";
 }
 
 /** SIGKILL to all, again until there is nobody: a process may fork between the look and the kill. */

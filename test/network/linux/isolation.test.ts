@@ -22,7 +22,7 @@ describe.skipIf(NO_LAB).each(WORLDS)("a lab isolates networks ($name)", ({ uid, 
   let b1: { readonly address: string; readonly link: string };
 
   beforeAll(async () => {
-    lab = await startLab({ uid, rules });
+    lab = await startLab({ uid, rules, spare: 2 });
     [a1, a2, b1] = await Promise.all([lab.place("a1", NET_A, 1), lab.place("a2", NET_A, 2), lab.place("b1", NET_B, 3)]);
     await lab.tell({ do: "listen-private", port: 80 });
     await lab.tell({ do: "doors" });

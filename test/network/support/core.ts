@@ -13,7 +13,13 @@ import type { CoreCommand, RanCommand } from "./lab.ts";
 const outer = await connectOuter();
 const stateDir = process.argv[2] ?? "/nonexistent";
 const nftables = process.argv[3] !== "routing-rules";
-const plane = await createLinuxPlane({ mode: "lab", stateDir, outer: outer.facts, nftables });
+const plane = await createLinuxPlane({
+  mode: "lab",
+  stateDir,
+  outer: outer.facts,
+  nftables,
+  spare: Number(process.argv[4]),
+});
 const places = new Map<string, Place>();
 const clients: ClientPlace[] = [];
 const servers = new Map<string, Server>();

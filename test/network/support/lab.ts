@@ -64,13 +64,16 @@ export async function startLab(options: {
   readonly uid: number;
   readonly stateDir?: string;
   readonly rules?: "nft" | "routing-rules";
+  /** Namespaces kept ready. @default 0, so that what a test counts is its own */
+  readonly spare?: number;
 }): Promise<Lab> {
   const waiting = new Map<
     number,
     { readonly resolve: (value: never) => void; readonly reject: (error: Error) => void }
   >();
   let sequence = 0;
-  const node = [process.execPath, "--import", TSX, OUTER, options.stateDir ?? "/nonexistent", options.rules ?? "nft"];
+  const settings = [options.stateDir ?? "/nonexistent", options.rules ?? "nft", `${options.spare ?? 0}`];
+  const node = [process.execPath, "--import", TSX, OUTER, ...settings];
   const [file = "", ...args] = [...asUser(options.uid), ...node];
   const outer = spawn(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   const exited = once(outer, "exit");
