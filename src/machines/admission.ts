@@ -32,7 +32,7 @@ export function admit(
       return "wake";
     case "starting":
       if (wants.cordoned) return "cordoned";
-      if (state.late) return "backoff";
+      if (state.late) return "backoff"; // guard: late
       // A Postgres CancelRequest finds nothing to cancel in a Machine that starts. Where nothing can be woken, waiting is no wake.
       if (!wants.wake && slot.autostart) return "asleep";
       if (slot.inFlight >= slot.hardLimit) return "hard-limit"; // guard: hard-limit-starting
@@ -44,7 +44,7 @@ export function admit(
       if (slot.inFlight >= slot.hardLimit) return "hard-limit"; // guard: hard-limit
       return slot.pending ? "wait" : "serve";
     case "draining":
-      return "draining"; // guard: draining
+      return "draining";
     case "stopping":
       return state.ending.to === "destroyed" ? "gone" : "stopping";
     case "suspending":

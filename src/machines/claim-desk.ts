@@ -11,7 +11,7 @@ import type { ClaimOutcome, ClaimRequest, Endpoint, Refusal } from "./pool.ts";
 import { WakeReceipt, type Receipt } from "./receipts.ts";
 import type { ServiceSlot } from "./service-slot.ts";
 import type { LifeEvent, MachineState } from "./state.ts";
-import type { SupervisorContext } from "./supervisor.ts";
+import type { SupervisorContext } from "./supervisor-context.ts";
 import type { Machine } from "../registry/model.ts";
 
 /** What the desk needs of the supervisor whose claims it keeps. */

@@ -51,7 +51,6 @@ export class ClaimLedger {
   }
 
   remove(claim: HeldClaim, now: Monotonic): void {
-    if (claim.index < 0) return;
     // The last one takes its place: no shifting.
     const last = this.#claims.pop();
     if (last !== undefined && last !== claim) {

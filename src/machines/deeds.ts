@@ -1,10 +1,11 @@
+import { sleep } from "../core/clock.ts";
 import { AppError, toAppError } from "../core/errors.ts";
 import { ms, type Milliseconds } from "../core/units.ts";
 import type { Signal } from "../config/model.ts";
 import type { Machine } from "../registry/model.ts";
 import type { Exit } from "./driver.ts";
 import type { AfterExit, LifeEvent, MachineState } from "./state.ts";
-import type { SupervisorContext } from "./supervisor.ts";
+import type { SupervisorContext } from "./supervisor-context.ts";
 
 export interface DeedsHost {
   readonly machine: Machine;
@@ -17,6 +18,7 @@ export interface DeedsHost {
 
 // A driver that cannot stop a Machine is asked again, with SIGKILL, for as long as it takes.
 const STOP_AGAIN = ms(1_000);
+const KILL = { signal: "SIGKILL", timeout: ms(0) } as const;
 
 /** Calls the driver for one Machine and turns what comes of it into events. Each event carries its generation. */
 export class Deeds {
@@ -32,10 +34,10 @@ export class Deeds {
     const { driver } = this.#context;
     const { machine } = this.#host;
     try {
-      if (clean) await driver.stop(machine.id, { signal: "SIGKILL", timeout: ms(0) });
+      if (clean) await this.#stopped(KILL);
       const env = await this.#context.environment(machine);
       // A stop may have come while the environment was being made: then there is nothing to start.
-      if (this.#host.state.kind !== "starting" || this.#host.closed) throw new AppError("PM10");
+      if (this.#host.state.kind !== "starting" || this.#host.closed) throw new AppError("PM10"); // guard: cancelled-start
       const { pid } = await driver.start(machine, generation, env);
       this.#host.dispatch({ kind: "driver-started", generation, pid });
     } catch (thrown) {
@@ -59,17 +61,25 @@ export class Deeds {
   }
 
   async stop(generation: number, signal: Signal | undefined, timeout: Milliseconds | undefined): Promise<void> {
-    const { machine } = this.#host;
-    const how = { signal: signal ?? machine.config.stop.signal, timeout: timeout ?? machine.config.stop.timeout };
-    try {
-      this.#host.noteExit(await this.#context.driver.stop(machine.id, how));
-      this.#host.dispatch({ kind: "driver-stopped", generation });
-    } catch (thrown) {
-      const error = toAppError(thrown, "PM07");
-      this.#context.log.error({ machine: machine.id, err: error }, "the Machine could not be stopped; trying again");
-      if (this.#host.closed) return;
-      this.#context.clock.after(STOP_AGAIN, () => void this.stop(generation, "SIGKILL", ms(0)));
+    const { stop } = this.#host.machine.config;
+    const exit = await this.#stopped({ signal: signal ?? stop.signal, timeout: timeout ?? stop.timeout });
+    if (exit !== undefined) this.#host.noteExit(exit);
+    this.#host.dispatch({ kind: "driver-stopped", generation });
+  }
+
+  /** Comes back only when nothing of the Machine runs any more (or the node goes, and it does not matter here). */
+  async #stopped(first: { readonly signal: Signal; readonly timeout: Milliseconds }): Promise<Exit | undefined> {
+    const { id } = this.#host.machine;
+    for (let how = first; !this.#host.closed; how = KILL) {
+      try {
+        return await this.#context.driver.stop(id, how);
+      } catch (thrown) {
+        const error = toAppError(thrown, "PM07");
+        this.#context.log.error({ machine: id, err: error }, "the Machine could not be stopped; trying again");
+        await sleep(this.#context.clock, STOP_AGAIN);
+      }
     }
+    return undefined;
   }
 
   async suspend(generation: number): Promise<void> {
@@ -95,8 +105,8 @@ export class Deeds {
       this.#host.dispatch({ kind: "removed" });
     } catch (thrown) {
       this.#context.log.error({ machine: id, err: toAppError(thrown, "PM07") }, "the Machine could not be removed");
-      if (this.#host.closed) return;
-      this.#context.clock.after(STOP_AGAIN, () => void this.remove());
+      await sleep(this.#context.clock, STOP_AGAIN);
+      if (!this.#host.closed) await this.remove();
     }
   }
 }

@@ -55,6 +55,12 @@ export interface StopOptions {
   readonly drain?: boolean | undefined;
 }
 
+export interface SleepWish {
+  readonly generation: number;
+  readonly action: "stop" | "suspend";
+  readonly because: string;
+}
+
 /** What a command ended by force. Empty when everything ended by itself. */
 export interface Cut {
   readonly cut: readonly Holder[];
@@ -72,6 +78,11 @@ export interface Machines extends MachinePool {
   restart(id: MachineId, options?: Partial<StopOptions>): Promise<Cut>;
   /** Without `force` only a Machine that does not run (`conflict`). Also takes it out of the registry. */
   destroy(id: MachineId, options: { readonly force: boolean }): Promise<void>;
+  /**
+   * Autostop's wish, from whoever decides for the Machine's region: its owner has the last word. False: refused, for the
+   * Machine is in use, has begun another life, or does not run.
+   */
+  propose(id: MachineId, wish: SleepWish): boolean;
   why(id: MachineId): WhyReport;
   /** Of the wake that goes on, else of the last one. */
   receipt(id: MachineId): Receipt | undefined;

@@ -1,48 +1,22 @@
 import { AppError } from "../core/errors.ts";
-import type { AppName, MachineId } from "../core/ids.ts";
-import type { Clock } from "../core/clock.ts";
 import { assertNever } from "../core/result.ts";
 import type { Milliseconds, Monotonic } from "../core/units.ts";
 import type { Machine, MachineStatus } from "../registry/model.ts";
+import { announce } from "./announce.ts";
 import { ClaimDesk } from "./claim-desk.ts";
 import { Deeds } from "./deeds.ts";
 import { deferred, type Deferred } from "./deferred.ts";
-import type { Exit, MachineDriver, RecoveredMachine } from "./driver.ts";
-import type { MachineEvent } from "./events.ts";
-import { Health, type Probe } from "./health.ts";
+import type { Exit, RecoveredMachine } from "./driver.ts";
+import { Health } from "./health.ts";
 import { describeHolders } from "./holders.ts";
-import type { MachinesLog } from "./machines.ts";
 import { NamedTimers } from "./named-timers.ts";
 import type { ClaimOutcome, ClaimRequest } from "./pool.ts";
 import type { Receipt } from "./receipts.ts";
-import type { StartSlots } from "./start-slots.ts";
+import { StartTurn } from "./start-turn.ts";
 import type { AfterExit, Effect, Ending, LifeEvent, MachineState } from "./state.ts";
+import type { SupervisorContext } from "./supervisor-context.ts";
 import { newMachine, transition } from "./transition.ts";
 import type { Holder } from "./why.ts";
-
-/** What all supervisors of a node share. */
-export interface SupervisorContext {
-  readonly driver: MachineDriver;
-  readonly clock: Clock;
-  /** 0 to 1; spreads restarts. */
-  readonly random: () => number;
-  readonly slots: StartSlots;
-  readonly probe: Probe;
-  readonly log: MachinesLog;
-  readonly limits: () => { readonly wakeTimeout: Milliseconds; readonly drainTimeout: Milliseconds };
-  readonly environment: (machine: Machine) => Promise<Readonly<Record<string, string>>>;
-  readonly emit: (event: MachineEvent) => void;
-  readonly publish: (id: MachineId, status: MachineStatus) => void;
-  /** The supervisor's state is another one now. */
-  readonly moved: (supervisor: Supervisor) => void;
-  /** A claim on a Machine of this app may go through now. */
-  readonly changed: (app: AppName) => void;
-  /** A claim was refused for want of a start slot: its app wants to know when one is free. */
-  readonly wantsSlot: (app: AppName) => void;
-  readonly isSuspended: (machine: MachineId) => boolean;
-  /** Nothing of it is left: the catalogue may forget it. */
-  readonly forget: (id: MachineId) => Promise<void>;
-}
 
 /** Runs one Machine: turns what happens into events of the state machine, and its effects into deeds. */
 export class Supervisor {
@@ -51,6 +25,7 @@ export class Supervisor {
   readonly desk: ClaimDesk;
   readonly #context: SupervisorContext;
   readonly #deeds: Deeds;
+  readonly #turn: StartTurn;
   #state: MachineState;
   #health: Health | undefined;
   #lastExit: MachineStatus["lastExit"];
@@ -58,12 +33,12 @@ export class Supervisor {
   #lastFailure: MachineStatus["lastFailure"];
   #cut: readonly Holder[] = [];
   #drainUntil: Monotonic | undefined;
-  #holdsSlot = false;
-  #leaveQueue: (() => void) | undefined;
   readonly #events: LifeEvent[] = [];
   #busy = false;
   #closed = false;
   #starts: Deferred<void>[] = [];
+  /** Commands that wait for it to be down. */
+  readonly #ends = new Set<{ readonly to: Ending["to"]; readonly done: Deferred<void> }>();
   readonly #watchers = new Set<{ readonly test: (state: MachineState) => boolean; readonly done: () => void }>();
 
   constructor(machine: Machine, context: SupervisorContext) {
@@ -73,6 +48,7 @@ export class Supervisor {
     this.timers = new NamedTimers(context.clock);
     this.desk = new ClaimDesk(this, context);
     this.#deeds = new Deeds(this, context);
+    this.#turn = new StartTurn(context.slots, machine.network);
     this.desk.configure();
   }
 
@@ -137,12 +113,13 @@ export class Supervisor {
     const refused = this.#refused(event);
     if (refused !== undefined) throw refused;
     this.#cut = [];
-    this.#leaveQueue?.();
-    this.#leaveQueue = undefined;
+    this.#turn.leave();
     if (ending.to !== "restart") this.#settleStarts(new AppError("PM10", `the start was cancelled: ${ending.because}`));
-    const settled = this.until((state) => isDown(state, ending.to));
+    const end = { to: ending.to, done: deferred<void>() };
+    this.#ends.add(end);
     this.dispatch(event);
-    await settled;
+    if (isDown(this.#state, ending.to)) this.#settleEnds(); // it was down already
+    await end.done.promise;
     return this.#cut;
   }
 
@@ -182,17 +159,19 @@ export class Supervisor {
   /** Stops watching; the Machine itself is left as it is. */
   close(): void {
     this.#closed = true;
-    this.#leaveQueue?.();
+    this.#turn.leave();
     this.#health?.stop();
     this.timers.clear();
-    this.#settleStarts(new AppError("PM10", "the node is going down"));
+    const error = new AppError("PM10", "the node is going down");
+    this.#settleStarts(error);
+    for (const end of this.#ends) end.done.reject(error);
+    this.#ends.clear();
   }
 
   // ── For the desk and the deeds ──────────────────────────────────────────────────────────────────────────────────
 
   takeSlot(): boolean {
-    this.#holdsSlot ||= this.#context.slots.tryTake(this.machine.network);
-    return this.#holdsSlot;
+    return this.#turn.take();
   }
 
   changed(): void {
@@ -201,10 +180,14 @@ export class Supervisor {
   }
 
   failed(error: AppError): void {
-    this.#lastFailure = { code: error.code, message: error.message, at: this.#context.clock.wall() };
+    this.#noteFailure(error);
     const { id, app } = this.machine;
     this.#context.emit({ event: "failed", machine: id, app, code: error.code, message: error.message });
     this.#publish();
+  }
+
+  #noteFailure(error: AppError): void {
+    this.#lastFailure = { code: error.code, message: error.message, at: this.#context.clock.wall() };
   }
 
   woken(receipt: Receipt): void {
@@ -221,6 +204,7 @@ export class Supervisor {
 
   /** Takes one event after the other, also when the deeds of one bring about the next. */
   dispatch(event: LifeEvent): void {
+    if (this.#closed) return; // what the driver still has to say is for the next node to find out
     this.#events.push(event);
     if (this.#busy) return;
     this.#busy = true;
@@ -244,6 +228,7 @@ export class Supervisor {
     if (!result.ok || result.value.next === before) return;
     const { next, effects } = result.value;
     this.#state = next;
+    if (next.kind === "failed" && before.kind !== "failed") this.#noteFailure(next.error);
     if (isUp(before) && !isUp(next)) this.#lifeOver();
     for (const effect of effects) this.#run(effect);
     this.#publish();
@@ -253,9 +238,10 @@ export class Supervisor {
       this.#watchers.delete(watcher);
       watcher.done();
     }
-    this.#context.moved(this);
+    this.#settleEnds();
+    this.#context.moved(this.machine.id);
     // Last of all: others may claim at once, and must find everything in its place.
-    if (this.#holdsSlot && !isStarting(next)) this.#giveSlot();
+    if (this.#turn.held && !isStarting(next)) this.#turn.give();
     this.#context.changed(this.machine.app);
   }
 
@@ -343,67 +329,38 @@ export class Supervisor {
     this.desk.over();
   }
 
-  /** What the world is told of a new state. */
+  /** Those who wait for the outcome of a start, and the world, are told of a new state. */
   #entered(before: MachineState, next: MachineState, event: LifeEvent): void {
-    const { id, app } = this.machine;
-    const { because } = next;
-    switch (next.kind) {
-      case "started":
-        this.#settleStarts(undefined);
-        if (before.kind === "starting" && this.desk.receipt?.generation !== next.generation) {
-          this.#context.emit({ event: "started", machine: id, app, because, receipt: undefined });
-        }
-        return;
-      case "draining":
-      case "suspending":
-        return this.#context.emit({ event: "stopping", machine: id, app, because, cut: [] });
-      case "stopping":
-        if (before.kind === "starting") this.desk.over();
-        if (event.kind === "exited") return; // nobody stopped it: "stopped" will tell
-        return this.#context.emit({ event: "stopping", machine: id, app, because, cut: this.#cut });
-      case "stopped": {
-        const exit = this.#lastExit;
-        return this.#context.emit({ event: "stopped", machine: id, app, because, exit });
-      }
-      case "suspended":
-        return this.#context.emit({ event: "suspended", machine: id, app, because });
-      case "failed":
-        this.desk.over();
-        this.#settleStarts(next.error);
-        return this.failed(next.error);
-      case "destroying":
-      case "destroyed":
-        return this.#settleStarts(new AppError("not_found", "the Machine was destroyed"));
-      case "created":
-      case "starting":
-        return;
-      default:
-        return assertNever(next);
-    }
+    if (before.kind === "starting" && next.kind !== "started") this.desk.over();
+    if (next.kind === "started") this.#settleStarts(undefined);
+    else if (next.kind === "failed") this.#settleStarts(next.error);
+    else if (next.kind === "destroying") this.#settleStarts(new AppError("not_found", "the Machine was destroyed"));
+    const woken = this.desk.receipt?.generation === next.generation;
+    const told = announce(this.machine, { before, next, event }, { woken, cut: this.#cut, exit: this.#lastExit });
+    if (told !== undefined) this.#context.emit(told);
   }
 
   #requestStart(because: string): void {
     if (this.#closed) return;
-    if (this.#state.kind === "draining" || this.#state.kind === "stopping" || this.#state.kind === "suspending") {
-      this.dispatch({ kind: "start", because }); // it settles first; no slot is needed yet
-      return;
-    }
-    if (this.#holdsSlot || isUp(this.#state)) return;
-    this.#leaveQueue?.();
-    this.#leaveQueue = this.#context.slots.take(this.machine.network, () => {
-      this.#leaveQueue = undefined;
-      if (this.#holdsSlot || this.#closed || !isAsleep(this.#state)) {
-        this.#context.slots.give(this.machine.network);
-        return;
-      }
-      this.#holdsSlot = true;
-      this.dispatch({ kind: "start", because });
+    const { kind } = this.#state;
+    // What is on its way down settles first; it needs no slot yet.
+    if (kind === "draining" || kind === "stopping" || kind === "suspending")
+      return this.dispatch({ kind: "start", because });
+    if (this.#turn.held || isUp(this.#state)) return;
+    this.#turn.wait(() => {
+      if (this.#closed || !isAsleep(this.#state)) this.#turn.give();
+      else this.dispatch({ kind: "start", because });
     });
   }
 
-  #giveSlot(): void {
-    this.#holdsSlot = false;
-    this.#context.slots.give(this.machine.network);
+  #settleEnds(): void {
+    const up = this.#state.kind === "started" || this.#state.kind === "starting";
+    for (const end of this.#ends) {
+      if (!up && !isDown(this.#state, end.to)) continue;
+      this.#ends.delete(end);
+      if (up) end.done.reject(new AppError("conflict", `the Machine was started again: ${this.#state.because}`));
+      else end.done.resolve();
+    }
   }
 
   #settleStarts(error: AppError | undefined): void {

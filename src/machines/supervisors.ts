@@ -7,12 +7,21 @@ import type { RegistryChange } from "../registry/view.ts";
 import { AppChanges } from "./app-changes.ts";
 import { AutostopLoop } from "./autostop-loop.ts";
 import type { AutostopGroup, AutostopMachine, AutostopVerdict } from "./autostop.ts";
-import type { AutostopSettings, Cut, MachineLimits, Machines, MachinesOptions, StopOptions } from "./machines.ts";
+import type {
+  AutostopSettings,
+  Cut,
+  MachineLimits,
+  Machines,
+  MachinesOptions,
+  SleepWish,
+  StopOptions,
+} from "./machines.ts";
 import type { ClaimOutcome, ClaimRequest } from "./pool.ts";
 import { probe } from "./probe.ts";
 import type { Receipt } from "./receipts.ts";
 import { StartSlots } from "./start-slots.ts";
-import { Supervisor, type SupervisorContext } from "./supervisor.ts";
+import { Supervisor } from "./supervisor.ts";
+import type { SupervisorContext } from "./supervisor-context.ts";
 import { ending } from "./transition.ts";
 import { explain, type Holder, type WhyReport } from "./why.ts";
 
@@ -57,7 +66,7 @@ class Supervisors implements Machines {
       environment: options.environment,
       emit: (event) => options.onEvent(event),
       publish: (id, status) => registry.setStatus(id, status),
-      moved: (supervisor) => this.#moved(supervisor),
+      moved: (id) => this.#moved(id),
       changed: (app) => this.#changes.notify(app),
       wantsSlot: (app) => void this.#wantSlots.add(app),
       isSuspended: (id) => this.#supervisors.get(id)?.state.kind === "suspended",
@@ -140,6 +149,11 @@ class Supervisors implements Machines {
     const down = kind === "created" || kind === "stopped" || kind === "suspended" || kind === "failed";
     if (!down && !force) throw new AppError("conflict", `the Machine is ${kind}: stop it first, or use force`);
     await this.#end(supervisor, "destroyed", { because: "destroyed by a command", drain: false });
+  }
+
+  propose(id: MachineId, wish: SleepWish): boolean {
+    if (this.#closing) return false;
+    return this.#supervisors.get(id)?.sleep(wish.generation, wish.action, wish.because) ?? false;
   }
 
   why(id: MachineId): WhyReport {
@@ -299,7 +313,9 @@ class Supervisors implements Machines {
     queueMicrotask(() => supervisor?.close());
   }
 
-  #moved(supervisor: Supervisor): void {
+  #moved(id: MachineId): void {
+    const supervisor = this.#supervisors.get(id);
+    if (supervisor === undefined) return;
     const { kind } = supervisor.state;
     if (kind === "started" || kind === "starting") {
       this.#running.add(supervisor);
@@ -352,11 +368,11 @@ class Supervisors implements Machines {
   }
 
   #act(verdict: AutostopVerdict): void {
-    const supervisor = this.#supervisors.get(verdict.machine);
+    const { machine, generation, action, because } = verdict;
+    const supervisor = this.#supervisors.get(machine);
     if (supervisor === undefined) return;
-    supervisor.desk.emptying = verdict.action === "empty";
-    if (verdict.action !== "stop" && verdict.action !== "suspend") return;
-    supervisor.sleep(verdict.generation, verdict.action, verdict.because);
+    supervisor.desk.emptying = action === "empty";
+    if (action === "stop" || action === "suspend") this.propose(machine, { generation, action, because });
   }
 
   /** `min_machines_running` where it counts: in the primary region, with autostop on. The larger of several services. */

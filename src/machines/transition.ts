@@ -47,10 +47,10 @@ export function transition(state: MachineState, event: LifeEvent, now: Monotonic
       return ok(exited(state, event, now));
     case "driver-stopped":
       if (state.kind !== "stopping" || state.unborn) return stay(state);
-      if (event.generation !== state.generation) return stay(state); // guard: stop-generation
+      if (event.generation !== state.generation) return stay(state);
       return ok(finish(state, state.ending, now));
     case "sleep": {
-      if (state.kind !== "started") return stay(state); // guard: sleep-started
+      if (state.kind !== "started") return stay(state);
       if (event.generation !== state.generation) return stay(state); // guard: sleep-generation
       if (event.claims > 0) return stay(state); // guard: sleep-claims
       return ok(putDown(state, ending(event.action === "suspend" ? "suspended" : "stopped", event.because), now));
@@ -156,13 +156,12 @@ function driverStarted(
   return still(state);
 }
 
-function startFailed(
-  state: MachineState,
-  event: { readonly generation: number; readonly error: AppError; readonly after: AfterExit },
-  now: Monotonic,
-): Step {
+function startFailed(state: MachineState, event: LifeEvent & { readonly kind: "start-failed" }, now: Monotonic): Step {
   if (event.generation !== state.generation) return still(state);
-  if (state.kind === "stopping" && state.unborn) return finish(state, state.ending, now);
+  if (state.kind === "stopping" && state.unborn) {
+    // A resume that failed leaves a frozen process behind, so this is not the end yet.
+    return { next: { ...state, unborn: false }, effects: [killEffect(state)] };
+  }
   if (state.kind !== "starting") return still(state);
   const { generation } = state;
   if (state.resume) {

@@ -16,6 +16,10 @@ export interface FakeBehaviour {
   suspendFails: (id: MachineId) => boolean;
   resumeFails: (id: MachineId) => boolean;
   stopFails: (id: MachineId) => boolean;
+  /** The process ends before its start is reported. */
+  diesYoung: (id: MachineId) => boolean;
+  /** How late the end of a process is told. */
+  exitDelay: (id: MachineId) => number;
 }
 
 export interface FakeProcess {
@@ -37,13 +41,18 @@ export class FakeDriver implements MachineDriver {
     suspendFails: () => false,
     resumeFails: () => false,
     stopFails: () => false,
+    diesYoung: () => false,
+    exitDelay: () => 0,
   };
   /** Called when a stop or suspend begins that the node asked for, before anything happens. */
+  onStart: (id: MachineId, generation: number) => void = () => {};
   onPutDown: (id: MachineId, what: "stop" | "suspend", signal: Signal | undefined) => void = () => {};
   readonly #clock: Clock;
   readonly #starting = new Set<MachineId>();
-  #observers = new Set<(id: MachineId, generation: number, exit: Exit) => void>();
+  readonly #observers = new Set<(id: MachineId, generation: number, exit: Exit) => void>();
   #lastPid = 1000;
+  #epoch = 0;
+  readonly #untold = new Map<MachineId, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -53,14 +62,31 @@ export class FakeDriver implements MachineDriver {
     return this.calls.filter((call) => call === `start ${id}`).length;
   }
 
+  /** A process of it has ended, and the observers do not know yet. */
+  untold(id: MachineId): boolean {
+    return (this.#untold.get(id) ?? 0) > 0;
+  }
+
+  get starting(): number {
+    return this.#starting.size;
+  }
+
   async start(machine: Machine, generation: number): Promise<StartedMachine> {
     const { id } = machine;
+    const { startFails, startDelay, diesYoung } = this.behaviour;
     this.calls.push(`start ${id}`);
-    if (this.live.has(id) || this.#starting.has(id))
-      this.violations.push(`start of ${id}, which runs or starts already`);
+    if (this.live.has(id) || this.#starting.has(id)) this.violations.push(`start of ${id}, which runs or starts`);
     this.#starting.add(id);
-    const fails = this.behaviour.startFails(id);
-    await this.#wait(this.behaviour.startDelay(id));
+    this.onStart(id, generation);
+    const fails = startFails(id);
+    if (fails === undefined && diesYoung(id)) {
+      this.#starting.delete(id);
+      const pid = ++this.#lastPid;
+      this.#tell(id, generation, { code: 1, signal: undefined });
+      await this.#wait(startDelay(id));
+      return { pid };
+    }
+    await this.#wait(startDelay(id));
     this.#starting.delete(id);
     if (fails !== undefined) throw new AppError("PM02", fails);
     const process = { generation, pid: ++this.#lastPid, frozen: false };
@@ -135,17 +161,46 @@ export class FakeDriver implements MachineDriver {
   crash(id: MachineId, exit: Exit = { code: 1, signal: undefined }): boolean {
     const process = this.live.get(id);
     if (process === undefined) return false;
+    this.calls.push(`crash ${id}`);
     this.#end(id, process, exit);
     return true;
   }
 
   #end(id: MachineId, process: FakeProcess, exit: Exit): void {
     this.live.delete(id);
-    for (const observer of this.#observers) observer(id, process.generation, exit);
+    this.#tell(id, process.generation, exit);
+  }
+
+  #tell(id: MachineId, generation: number, exit: Exit): void {
+    const epoch = this.#epoch;
+    this.#untold.set(id, (this.#untold.get(id) ?? 0) + 1);
+    const tell = (): void => {
+      if (epoch !== this.#epoch) return;
+      this.calls.push(`exit ${id} ${generation}`);
+      this.#untold.set(id, (this.#untold.get(id) ?? 1) - 1);
+      for (const observer of this.#observers) observer(id, generation, exit);
+    };
+    const delay = this.behaviour.exitDelay(id);
+    if (delay > 0) this.#clock.after(ms(delay), tell);
+    else tell();
+  }
+
+  /** The node was killed: what was under way never comes back, and what runs runs on. */
+  forgetNode(): void {
+    this.#epoch++;
+    this.#starting.clear();
+    this.#untold.clear();
+    this.#observers.clear();
   }
 
   /** A delay of 0 still takes a turn of the microtask queue, as every real driver does. */
   async #wait(delay: number): Promise<void> {
-    if (delay > 0) await new Promise<void>((resolve) => this.#clock.after(ms(delay), resolve));
+    if (delay <= 0) return;
+    const epoch = this.#epoch;
+    await new Promise<void>((resolve) =>
+      this.#clock.after(ms(delay), () => {
+        if (epoch === this.#epoch) resolve();
+      }),
+    );
   }
 }
