@@ -277,6 +277,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       await publisher.sync();
       await memory.remember(publisher.list());
     };
+    const control = {
+      destroy: (id: MachineId, how: { force: boolean }) => machines.destroy(id, how),
+      restartIfRunning: (id: MachineId, because: string) => restartIfRunning(view, machines, id, because),
+    };
+    await machines.recover();
+    ending.push(() => machines.close());
+    await applyWorkspace(registry, control, workspace, undefined);
+    await follow();
     let following: Promise<void> = Promise.resolve();
     let scheduled = false;
     const unsubscribe = registry.changes.subscribe((change) => {
@@ -291,15 +299,6 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       });
     });
     ending.push(unsubscribe);
-
-    const control = {
-      destroy: (id: MachineId, how: { force: boolean }) => machines.destroy(id, how),
-      restartIfRunning: (id: MachineId, because: string) => restartIfRunning(view, machines, id, because),
-    };
-    await machines.recover();
-    ending.push(() => machines.close());
-    await applyWorkspace(registry, control, workspace, undefined);
-    await follow();
 
     const apiServer = await listenApi(outside, node.api);
     api.attach(apiServer, "outside");
