@@ -38,6 +38,11 @@ const REFUSED: readonly (readonly [string, string, string, number])[] = [
   ["user info in an absolute target", "9110 §4.2.4", "GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400],
   ["another scheme in an absolute target", "9112 §3.2.2", "GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400],
   ["no Host", "9112 §3.2", "GET / HTTP/1.1\r\n\r\n", 400],
+  ["a Host that is not that of the target", "9112 §3.2.2", "GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", 400],
+  ["an empty Host", "9112 §3.2", "GET / HTTP/1.1\r\nHost:\r\n\r\n", 400],
+  ["a Host with a port that is none", "9112 §3.2", "GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400],
+  ["a body with GET in HTTP/1.0", "9112 §11.2", "GET / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", 400],
+  ["a tab before a length", "9110 §5.6.3", post("Content-Length:\t3"), 400],
   ["two Hosts", "9112 §3.2", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400],
   ["a Host with a slash", "9112 §3.2", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400],
   ["a Host with user info", "9112 §3.2", "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n", 400],
@@ -131,6 +136,7 @@ const BAD_CHUNKS: readonly (readonly [string, string])[] = [
   ["a folded trailer", "0\r\nX: 1\r\n 2\r\n\r\n"],
   ["a trailer with a space before the colon", "0\r\nX : 1\r\n\r\n"],
   ["bare LF at the end", "0\r\n\n"],
+  ["a length among the trailers", "0\r\nContent-Length: 9\r\n\r\n"],
 ];
 
 describe("chunks that are not what they say (RFC 9112 §7.1)", () => {
@@ -161,14 +167,14 @@ const PASSED: readonly (readonly [string, string, string, RegExp, RegExp?])[] = 
   [
     "an absolute target",
     "9112 §3.2.2",
-    "GET http://b:81/x?y HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET http://b:81/x?y HTTP/1.1\r\nHost: B:81\r\n\r\n",
     /^GET \/x\?y HTTP\/1\.1\r\nHost: b:81\r\n/,
     /Host: a/,
   ],
   [
     "an absolute target without a path",
     "9112 §3.2.2",
-    "GET http://b?q HTTP/1.1\r\nHost: a\r\n\r\n",
+    "GET http://b?q HTTP/1.1\r\nHost: b\r\n\r\n",
     /^GET \/\?q HTTP\/1\.1\r\nHost: b\r\n/,
   ],
   ["OPTIONS *", "9112 §3.2.4", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", /^OPTIONS \* HTTP\/1\.1\r\n/],
