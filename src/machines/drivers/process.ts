@@ -2,12 +2,12 @@
 import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { sleep, type Clock } from "../../core/clock.ts";
+import type { Clock } from "../../core/clock.ts";
 import { AppError, toAppError } from "../../core/errors.ts";
 import type { MachineId } from "../../core/ids.ts";
 import { ms, type Milliseconds, type Port } from "../../core/units.ts";
 import type { Signal } from "../../config/model.ts";
-import type { DialAddress, NetworkPlane, Place } from "../../network/plane.ts";
+import type { DialAddress, NetworkPlane, Place, PlaceRequest } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
 import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
 import { existingLogs, readLog, tailOf, type LogOptions } from "./log-reader.ts";
@@ -15,10 +15,11 @@ import { freezeAll, killAll, membersOfFamily, membersOfPlace, thawAll, type Sign
 import { preflight } from "./preflight.ts";
 import { isSameProcess, readProcess, trySignal } from "./processes.ts";
 import { explainRefusal, launchChain, parentDeathWrapper } from "./launch.ts";
+import { endsWithin, newLife, NOBODY_SAW, recordedExit, watchMain, type Life } from "./life.ts";
 import { readLife } from "./life-file.ts";
 import { endStrays, standing } from "./strays.ts";
 import { Starter } from "./starter-client.ts";
-import { makeMountFolders, placeRequest, processEnvironment, runsAs } from "./surroundings.ts";
+import { filesOf, makeMountFolders, placeRequest, processEnvironment, runsAs } from "./surroundings.ts";
 
 /** As pino's. */
 export interface DriverLog {
@@ -54,25 +55,8 @@ export interface ProcessDriver extends MachineDriver {
   ): Promise<{ readonly exit: Exit; readonly timedOut: boolean; readonly tail: readonly string[] }>;
 }
 
-interface Life {
-  readonly id: MachineId;
-  readonly generation: number;
-  readonly place: Place;
-  /** Undefined: not, or no longer, a child of our starter. It is then watched by pid and start time. */
-  key: number | undefined;
-  pid: number;
-  startTime: number;
-  stopping: boolean;
-  suspended: boolean;
-  /** Settles when the start has been answered; an exit is told only after that. */
-  begun: Promise<unknown>;
-  readonly ended: Promise<Exit>;
-  settle(exit: Exit): void;
-}
-
 /** What execvp(3) searches where PATH is not set. */
 const DEFAULT_PATH = "/bin:/usr/bin";
-const NOBODY_SAW: Exit = { code: undefined, signal: undefined };
 /** How long SIGKILL may take. Only a process in the hands of a dead disk or a frozen cgroup needs longer, or for ever. */
 const KILL_PATIENCE = ms(10_000);
 
@@ -95,8 +79,10 @@ class Driver implements ProcessDriver {
   readonly #places = new Map<MachineId, { readonly place: Place; readonly print: string }>();
   readonly #lastExits = new Map<MachineId, Exit>();
   readonly #observers = new Set<(id: MachineId, generation: number, exit: Exit) => void>();
+  /** Given up by `close`. */
+  readonly #watching = { up: false };
   #closed = false;
-  #toldOfSizes = false;
+  readonly #told = new Set<string>();
 
   constructor(options: ProcessDriverOptions, dieWithUs: readonly string[]) {
     this.#options = options;
@@ -130,12 +116,12 @@ class Driver implements ProcessDriver {
     const checked = preflight({ app: machine.app, command, folder, path, inside });
     if (!checked.ok) throw new AppError("PM02", checked.error);
     const user = await runsAs(machine);
-    this.#tellOfSizes(machine);
+    this.#tellOfLimits(machine);
     await makeMountFolders(machine, user).catch(failedStart);
-    const place = await this.#place(machine, env);
+    const place = await this.#place(machine, await filesOf(machine, env));
     const enter = place.enter({ folder, user: machine.config.user });
     const chain = launchChain({ enter, command: checked.value, user, dieWithUs: this.#dieWithUs });
-    const life = this.#newLife(machine.id, generation, place, this.#starter.nextKey());
+    const life = this.#begin(machine.id, generation, place, this.#starter.nextKey());
     const started = this.#starter.start({
       key: life.key ?? 0,
       id: machine.id,
@@ -168,10 +154,10 @@ class Driver implements ProcessDriver {
     this.#signalMain(life, how.signal);
     // A suspended process takes its signal when it goes on.
     if (life.suspended) await thawAll(this.#members(life));
-    if (await this.#endsWithin(life, how.timeout)) return life.ended;
+    if (await endsWithin(life, how.timeout, this.#clock)) return life.ended;
     this.#signalMain(life, "SIGKILL");
     await killAll(this.#members(life), this.#clock, KILL_PATIENCE);
-    if (await this.#endsWithin(life, KILL_PATIENCE)) return life.ended;
+    if (await endsWithin(life, KILL_PATIENCE, this.#clock)) return life.ended;
     throw new AppError("PM07", `Machine ${id} did not end after SIGKILL: the kernel holds process ${life.pid}`);
   }
 
@@ -219,8 +205,13 @@ class Driver implements ProcessDriver {
         await this.#options.plane.unplace(machine.id);
         continue;
       }
-      const place = await this.#place(machine, {});
-      const life = this.#newLife(machine.id, record.generation, place, undefined);
+      // Its files lie there already, and their secrets are not known here.
+      const place = await this.#place(machine, []).catch((error: unknown) => toAppError(error));
+      if (place instanceof Error) {
+        this.#options.log.warn({ machine: machine.id, err: place }, "a Machine that still runs has no place any more");
+        continue;
+      }
+      const life = this.#begin(machine.id, record.generation, place, undefined);
       life.pid = record.pid;
       life.startTime = record.startTime;
       const state = readProcess(record.pid)?.state;
@@ -265,13 +256,14 @@ class Driver implements ProcessDriver {
   ): Promise<{ exit: Exit; timedOut: boolean; tail: readonly string[] }> {
     await this.start({ ...machine, config: { ...machine.config, command: argv } }, 1, env);
     const life = this.#lives.get(machine.id);
-    const timedOut = life !== undefined && !(await this.#endsWithin(life, timeout));
+    const timedOut = life !== undefined && !(await endsWithin(life, timeout, this.#clock));
     const exit = await this.stop(machine.id, { signal: "SIGKILL", timeout: ms(0) });
     return { exit, timedOut, tail: this.tail(machine.id, 50) };
   }
 
   async close(): Promise<void> {
     this.#closed = true;
+    if (this.#options.outlive) this.#watching.up = true;
     if (!this.#options.outlive) {
       await Promise.allSettled(
         [...this.#lives.keys()].map((id) => this.stop(id, { signal: "SIGKILL", timeout: ms(0) })),
@@ -286,8 +278,8 @@ class Driver implements ProcessDriver {
     return join(this.#folder, id);
   }
 
-  async #place(machine: Machine, env: Readonly<Record<string, string>>): Promise<Place> {
-    const request = await placeRequest(machine, env, this.#options.stateDir);
+  async #place(machine: Machine, files: PlaceRequest["files"]): Promise<Place> {
+    const request = placeRequest(machine, files, this.#options.stateDir);
     // A place is made with its mounts and files: a new version of the Machine that has others needs a new one.
     const print = createHash("sha256")
       .update(JSON.stringify([request.mounts, request.files]))
@@ -299,24 +291,30 @@ class Driver implements ProcessDriver {
     return place;
   }
 
-  /** Once, for whoever expects a Machine of 256 MB to be one. */
-  #tellOfSizes(machine: Machine): void {
-    const { cpus, memoryMb } = machine.config.guest;
-    if (this.#toldOfSizes || (cpus === undefined && memoryMb === undefined)) return;
-    this.#toldOfSizes = true;
-    this.#options.log.info(
-      { app: machine.app },
-      "[[vm]] sizes are told to Machines (FLY_VM_MEMORY_MB) but not enforced",
-    );
+  /** What a Machine asks for and does not get, said once. */
+  #tellOfLimits({ app, config }: Machine): void {
+    const { cpus, memoryMb } = config.guest;
+    if (cpus !== undefined || memoryMb !== undefined) {
+      this.#tellOnce(app, "[[vm]] sizes are told to Machines (FLY_VM_MEMORY_MB) but not enforced");
+    }
+    if (config.files.length > 0 && !this.#namespaces) {
+      this.#tellOnce(
+        app,
+        "[[files]] are not put in place in loopback mode, where Machines see the computer's own files",
+      );
+    }
   }
 
-  #newLife(id: MachineId, generation: number, place: Place, key: number | undefined): Life {
+  #tellOnce(app: string, message: string): void {
+    if (this.#told.has(message)) return;
+    this.#told.add(message);
+    this.#options.log.warn({ app }, message);
+  }
+
+  #begin(id: MachineId, generation: number, place: Place, key: number | undefined): Life {
     // Places take a moment to make: somebody may have been quicker.
     if (this.#lives.has(id)) throw new AppError("PM07", `Machine ${id} already runs`);
-    let settle: (exit: Exit) => void = () => {};
-    const ended = new Promise<Exit>((resolve) => (settle = resolve));
-    const fresh = { pid: 0, startTime: 0, stopping: false, suspended: false, begun: Promise.resolve() };
-    const life: Life = { id, generation, place, key, ...fresh, ended, settle };
+    const life = newLife(id, generation, place, key);
     this.#lives.set(id, life);
     if (key !== undefined) this.#byKey.set(key, life);
     return life;
@@ -339,17 +337,6 @@ class Driver implements ProcessDriver {
     else if (isSameProcess(life.pid, life.startTime)) trySignal(life.pid, signal);
   }
 
-  /** Whether the Machine ends within a time. */
-  #endsWithin(life: Life, time: Milliseconds): Promise<boolean> {
-    return new Promise((resolve) => {
-      const timer = this.#clock.after(time, () => resolve(false));
-      void life.ended.then(() => {
-        timer.cancel();
-        resolve(true);
-      });
-    });
-  }
-
   /** The main process has ended: ends what it left behind, then tells. A Machine ends with its main process. */
   async #finish(life: Life, exit: Exit): Promise<void> {
     await life.begun.catch(() => {});
@@ -367,25 +354,11 @@ class Driver implements ProcessDriver {
     for (const observer of this.#observers) observer(life.id, life.generation, exit);
   }
 
-  /** For lives that no starter of ours reports: looks at the process itself. */
+  /** For lives that no starter of ours reports. */
   async #watch(life: Life): Promise<void> {
-    while (isSameProcess(life.pid, life.startTime)) {
-      if (this.#closed) return;
-      await sleep(this.#clock, ms(life.stopping ? 5 : 250));
-    }
-    await this.#finish(life, await this.#recordedExit(life));
-  }
-
-  /** The starter that reaps it writes the exit down at once; we may be quicker by a moment. */
-  async #recordedExit(life: Life): Promise<Exit> {
-    for (let attempt = 0; attempt < 20; attempt++) {
-      const record = readLife(this.#machineFolder(life.id));
-      if (record?.generation !== life.generation) break;
-      if (record.exit !== undefined) return record.exit;
-      if (readProcess(record.starter) === undefined) break;
-      await sleep(this.#clock, ms(10));
-    }
-    return NOBODY_SAW;
+    await watchMain(life, this.#clock, this.#watching);
+    if (this.#watching.up) return;
+    await this.#finish(life, await recordedExit(life, this.#machineFolder(life.id), this.#clock));
   }
 
   #starterLost(keys: readonly number[]): void {

@@ -64,13 +64,13 @@ export async function filesOf(machine: Machine, secrets: Environment): Promise<P
   return files;
 }
 
-export async function placeRequest(machine: Machine, env: Environment, stateDir: string): Promise<PlaceRequest> {
+export function placeRequest(machine: Machine, files: PlaceRequest["files"], stateDir: string): PlaceRequest {
   return {
     id: machine.id,
     network: machine.network,
     address: machine.address,
     mounts: machine.config.mounts.map(({ folder, destination }) => ({ folder, destination })),
-    files: await filesOf(machine, env),
+    files,
     hidden: [stateDir],
     ports: machine.config.services.map((service) => service.internalPort),
   };

@@ -14,7 +14,7 @@ import type { Machine } from "../../../src/registry/model.ts";
 import { barePlane, ENVIRONMENT, exitOf, quietLog, shellMachine, temporaryFolder, until } from "./machine-fixture.ts";
 
 const HOW = { signal: "SIGTERM", timeout: ms(20_000) } as const;
-const RUNS = `trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done`;
+const RUNS = `trap 'exit 9' TERM; echo ready; sleep 1000 & wait`;
 /** With a daemon in a session of its own, whose parent is gone. */
 const WITH_DAEMON = `sh -c 'setsid sleep 1000 & echo daemon $!'; ${RUNS}`;
 

@@ -60,7 +60,7 @@ describe.skipIf(!possible && process.env["CI"] !== "true")("a Machine in a names
     );
 
   test("the pid that start gives is the program's own, inside, in its folder", async () => {
-    const machine = shellMachine(`echo $$ $PWD $TMPDIR; trap 'exit 0' TERM; while :; do sleep 0.01; done`);
+    const machine = shellMachine(`trap 'exit 0' TERM; echo $$ $PWD $TMPDIR; sleep 1000 & wait`);
     const { pid = 0 } = await driver.start(machine, 1, ENVIRONMENT);
     await until("it runs", () => driver.tail(machine.id, 1).includes(`${pid} ${machine.config.folder} /run/tmp`));
     expect(netOf(pid)).toBe(namespace);
@@ -68,7 +68,7 @@ describe.skipIf(!possible && process.env["CI"] !== "true")("a Machine in a names
   });
 
   test("stop leaves nobody in the namespace, wherever they hid", async () => {
-    const machine = shellMachine(`trap 'exit 0' TERM; ${FUGITIVE}; echo ready; while :; do sleep 0.01; done`);
+    const machine = shellMachine(`trap 'exit 0' TERM; ${FUGITIVE}; echo ready; sleep 1000 & wait`);
     await driver.start(machine, 1, ENVIRONMENT);
     await until("ready", () => driver.tail(machine.id, 9).includes("ready"));
     await until("it has fled", () => readProcess(fugitive(machine.id))?.session === fugitive(machine.id));
@@ -86,7 +86,7 @@ describe.skipIf(!possible && process.env["CI"] !== "true")("a Machine in a names
   });
 
   test("suspend stops all of the namespace, and resume lets all of it go on", async () => {
-    const machine = shellMachine(`trap 'exit 0' TERM; ${FUGITIVE}; echo ready; while :; do sleep 0.01; done`);
+    const machine = shellMachine(`trap 'exit 0' TERM; ${FUGITIVE}; echo ready; sleep 1000 & wait`);
     const { pid = 0 } = await driver.start(machine, 1, ENVIRONMENT);
     await until("ready", () => driver.tail(machine.id, 9).includes("ready"));
     const states = (): unknown[] => [pid, fugitive(machine.id)].map((p) => readProcess(p)?.state);

@@ -20,8 +20,8 @@ async function bareDriver(stateDir: string): Promise<ProcessDriver> {
 }
 
 const SCRIPTS: Record<Exclude<Behaviour, "missing">, string> = {
-  runs: `trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done`,
-  stubborn: `trap '' TERM INT; echo ready; while :; do sleep 0.01; done`,
+  runs: `trap 'exit 0' TERM; echo ready; sleep 1000 & wait`,
+  stubborn: `trap '' TERM INT; echo ready; sleep 1000 & wait`,
   fails: `exit 3`,
 };
 
@@ -144,9 +144,9 @@ describe("the process driver", () => {
   });
 
   test("the kill signal goes to the main process alone, and SIGKILL to whoever is left", async () => {
-    const child = `trap 'echo child got it' TERM; echo child; while :; do sleep 0.01; done`;
+    const child = `trap 'echo child got it' TERM; echo child; sleep 1000 & wait`;
     const machine = shellMachine(
-      `trap 'echo main got it; exit 0' TERM; sh -c "${child}" & while :; do sleep 0.01; done`,
+      `trap 'echo main got it; exit 0' TERM; sh -c "${child}" & sleep 1000 & wait`,
     );
     await saying(machine, "child");
     expect(await driver.stop(machine.id, HOW)).toEqual({ code: 0, signal: undefined });
