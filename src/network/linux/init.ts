@@ -6,7 +6,8 @@
  * destination) and `/.fly` can be made for Machines without a trace on the computer and without root. `/run` is fresh:
  * unix sockets with a path (nscd, resolved, docker) would otherwise lead out of the network namespace.
  */
-export const INIT_SCRIPT = `
+const INIT_SCRIPT = `
+unset FLYCAST_INIT
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 fail() { echo "flycast-step: $1" >&2; exit 70; }
 dir=$1; shift
@@ -38,16 +39,25 @@ wait $core
 /** Prefix of the line on stderr by which the script names the step that failed. */
 export const STEP_MARK = "flycast-step: ";
 
+export interface LabCommand {
+  readonly argv: readonly string[];
+  /** To be added to the environment: the script, which as an argument would fill the screen of everybody who runs `ps`. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
 /**
- * argv that builds a lab around a command. `--pdeathsig` ends `unshare` with the thread that spawned it, `--kill-child`
+ * How to build a lab around a command. `--pdeathsig` ends `unshare` with the thread that spawned it, `--kill-child`
  * ends process 1 with `unshare`: between them no part survives another, SIGKILL of any included.
  */
-export function labArgv(
+export function labCommand(
   how: { readonly privileged: boolean; readonly folder: string },
   command: readonly string[],
-): readonly string[] {
+): LabCommand {
   const user = how.privileged ? [] : ["--user", "--map-current-user", "--keep-caps"];
   const outermost = ["setpriv", "--pdeathsig", "KILL"];
   const spaces = ["unshare", ...user, "--net", "--mount", "--pid", "--fork", "--kill-child"];
-  return [...outermost, ...spaces, "sh", "-c", INIT_SCRIPT, "sh", how.folder, ...command];
+  return {
+    argv: [...outermost, ...spaces, "sh", "-c", 'eval "$FLYCAST_INIT"', "flycast-lab", how.folder, ...command],
+    env: { FLYCAST_INIT: INIT_SCRIPT },
+  };
 }

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { AppError } from "../../core/errors.ts";
-import { labArgv } from "./init.ts";
+import { labCommand } from "./init.ts";
 import { OuterSockets } from "./outer-sockets.ts";
 import { isPrivileged } from "./privileges.ts";
 import { systemPath } from "./run.ts";
@@ -46,12 +46,13 @@ export function launchCore(options: LaunchOptions): Promise<CoreProcess> {
   const privileged = isPrivileged();
   const folder = options.folder ?? process.cwd();
   const node = [process.execPath, ...(options.execArgv ?? []), options.entry, ...(options.args ?? [])];
-  const [file = "", ...args] = labArgv({ privileged, folder }, node);
+  const lab = labCommand({ privileged, folder }, node);
+  const [file = "", ...args] = lab.argv;
   const child = spawn(file, args, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
     // A session of its own: Ctrl-C is for us to handle, the core is told.
     detached: true,
-    env: { ...(options.env ?? process.env), PATH: options.env?.["PATH"] ?? systemPath() },
+    env: { ...(options.env ?? process.env), ...lab.env, PATH: options.env?.["PATH"] ?? systemPath() },
   });
   const sockets = new OuterSockets(child);
   const exited = new Promise<CoreExit>((resolve) => {

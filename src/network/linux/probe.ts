@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { platform } from "node:os";
-import { labArgv, STEP_MARK } from "./init.ts";
+import { labCommand, STEP_MARK } from "./init.ts";
 import { isPrivileged } from "./privileges.ts";
 import { run } from "./run.ts";
 
@@ -49,7 +49,8 @@ export async function probeLab(): Promise<LabProbe> {
     return refusal("make namespaces", `this is ${platform()}`, "the lab needs Linux; loopback mode works everywhere");
   }
   const privileged = isPrivileged();
-  const result = await run(labArgv({ privileged, folder: "/" }, ["sh", "-c", TRY]), { timeout: 10_000 });
+  const lab = labCommand({ privileged, folder: "/" }, ["sh", "-c", TRY]);
+  const result = await run(lab.argv, { timeout: 10_000, env: lab.env });
   if (result.code === 0) {
     const answer = /^nft=([^]*)$/m.exec(result.stdout)?.[1]?.trim() ?? "no answer";
     return answer === "yes"

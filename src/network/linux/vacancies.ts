@@ -27,10 +27,11 @@ export class Vacancies {
   readonly #pingGroups: string;
   readonly #spare: number;
   readonly #ready: Built[] = [];
+  readonly #takers: { readonly resolve: (built: Built) => void; readonly reject: (error: unknown) => void }[] = [];
   readonly #waiting: (() => void)[] = [];
+  #underWay = 0;
   #refillTimer: NodeJS.Timeout | undefined;
   #building = 0;
-  #refilling = 0;
   #closed = false;
 
   /** `spare`: how many are kept ready, each with a waiting shell. */
@@ -41,27 +42,22 @@ export class Vacancies {
     this.#pingGroups = pingGroups;
   }
 
-  /** A ready one, or a new one. @errors internal, exhausted */
+  /** A ready one, or the next that is built. @errors internal, exhausted */
   async take(): Promise<Built> {
-    const built = this.#ready.shift() ?? (await this.#build());
-    this.#refillTimer?.refresh();
-    // Later: whoever moved in just now has a program to start, and needs the processor for it.
-    this.#refillTimer ??= setTimeout(() => this.refill(), REFILL_AFTER).unref();
-    return built;
+    clearTimeout(this.#refillTimer);
+    // Later: whoever moves in now has a program to start, and needs the processor for it.
+    this.#refillTimer = setTimeout(() => this.refill(), REFILL_AFTER).unref();
+    const ready = this.#ready.shift();
+    if (ready !== undefined) return ready;
+    return new Promise((resolve, reject) => {
+      this.#takers.push({ resolve, reject });
+      if (this.#underWay < this.#takers.length) this.#build();
+    });
   }
 
   /** Builds up to the number that is kept ready, in the background. */
   refill(): void {
-    this.#refillTimer = undefined;
-    if (this.#closed || this.#waiting.length > 0) return;
-    while (this.#ready.length + this.#refilling < this.#spare) {
-      this.#refilling++;
-      // A failure shows when somebody needs one.
-      void this.#build()
-        .then((built) => (this.#closed ? discard(built) : this.#ready.push(built)))
-        .catch(() => undefined)
-        .finally(() => this.#refilling--);
-    }
+    for (let missing = this.#spare - this.#ready.length - this.#underWay; missing > 0; missing--) this.#build();
   }
 
   close(): void {
@@ -70,8 +66,25 @@ export class Vacancies {
     for (const built of this.#ready.splice(0)) discard(built);
   }
 
-  async #build(): Promise<Built> {
-    await this.#slot();
+  /** Builds one for whoever waits longest, or to keep. A failure goes to one who waits, and shows later if nobody does. */
+  #build(): void {
+    this.#underWay++;
+    this.#inTurn()
+      .finally(() => this.#underWay--)
+      .then(
+        (built) => {
+          const taker = this.#takers.shift();
+          if (taker !== undefined) taker.resolve(built);
+          else if (this.#closed) discard(built);
+          else this.#ready.push(built);
+        },
+        (error: unknown) => this.#takers.shift()?.reject(error),
+      );
+  }
+
+  async #inTurn(): Promise<Built> {
+    while (this.#building >= BUILDS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#building++;
     try {
       if (this.#closed) throw new AppError("internal", "the network is being taken down");
       return await this.#buildNow();
@@ -97,11 +110,6 @@ export class Vacancies {
       this.#wires.giveBack(wire);
       throw error;
     }
-  }
-
-  async #slot(): Promise<void> {
-    while (this.#building >= BUILDS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.#building++;
   }
 }
 
