@@ -57,7 +57,7 @@ function checkName(raw: RawFlyToml, findings: Findings, options: CheckOptions): 
     if (!name.ok) findings.error(["app"], "bad-app-name", name.error, 'write app = "my-app"');
     return;
   }
-  if (options.defaultName !== undefined) return;
+  if (options.defaultName !== undefined || findings.isRefused(raw, "app")) return;
   const message = "the file names no app";
   if (options.requireName) findings.error([], "missing-app-name", message, 'write app = "my-app" at the top');
   else findings.warning([], "missing-app-name", message, 'write app = "my-app" at the top');

@@ -8,8 +8,13 @@ const MAX_FINDINGS = 200;
 /** Collects what readers and checks find in one file, and knows where each table of it was written. */
 export class Findings implements ReadContext {
   readonly origins = new WeakMap<object, Path>();
+  readonly rootKeys: ReadonlySet<string>;
   readonly #found: Finding[] = [];
   readonly #counts: Record<Grade, number> = { error: 0, warning: 0, note: 0 };
+
+  constructor(root: { readonly keys: Readonly<Record<string, unknown>> }) {
+    this.rootKeys = new Set(Object.keys(root.keys));
+  }
 
   /** Also as a plain function, because readers pass it on. */
   readonly report = (finding: Finding): void => {
@@ -53,7 +58,7 @@ export class Findings implements ReadContext {
         column: position?.column,
         path: pathText(finding.path),
         message: finding.message,
-        remedy: finding.remedy,
+        remedy: typeof finding.remedy === "function" ? finding.remedy() : finding.remedy,
         rule: finding.rule,
       };
     });

@@ -6,7 +6,7 @@ import { flycastToml, type RawApp, type RawFlycastToml } from "./flycast-toml-sc
 import { flyTomlOf, loadFlyToml, missingCommands, missingFiles } from "./load-app.ts";
 import type { NodeConfig, Workspace, WorkspaceApp } from "./model.ts";
 import { knownRegions, normaliseNode, resolveIn, type NodeOverrides } from "./normalise-node.ts";
-import { checkWorkspaceReferences, normaliseWorkspaceApp } from "./normalise-workspace-app.ts";
+import { checkPublishedTwice, checkWorkspaceReferences, normaliseWorkspaceApp } from "./normalise-workspace-app.ts";
 import { tomlProblem } from "./parse-fly-toml.ts";
 import type { Problem } from "./problem.ts";
 import { readConfigFile, shownPath } from "./read-file.ts";
@@ -84,27 +84,37 @@ export async function loadWorkspace(target: string | undefined, options: LoadOpt
     });
     files.push(one.file);
     if (one.source !== undefined) sources.set(one.shown, one.source);
-    problems.push(...one.problems);
+    if (one.source === undefined && file !== undefined) {
+      // The line to change is the one that names the folder.
+      for (const { rule, message } of one.problems) findings.error(findings.at(app, "path"), rule, message);
+    } else {
+      problems.push(...one.problems);
+    }
     if (one.draft === undefined) continue;
     const shownFlyToml = one.shown;
-    const config = one.draft;
-    if (keyName?.ok === true && config.name !== keyName.value) {
-      const message = `${shownFlyToml} names the app ${config.name}, not ${keyName.value}`;
-      findings.error(["apps", key], "app-name-differs", message, `write [apps.${config.name}]`);
+    if (keyName?.ok === true && one.draft.name !== keyName.value) {
+      const message = `${shownFlyToml} names the app ${one.draft.name}, not ${keyName.value}`;
+      findings.error(["apps", key], "app-name-differs", message, `write [apps.${one.draft.name}]`);
     }
+    // Other problems speak of the name that this file uses.
+    const config = keyName?.ok === true ? { ...one.draft, name: keyName.value } : one.draft;
     const place = { base: folder, folder: one.folder, file: one.file };
     const workspaceApp = normaliseWorkspaceApp(app, config, node, place, findings, regions);
     loaded.push({ raw: app, app: workspaceApp });
-    problems.push(
-      ...(await missingCommands(workspaceApp, { shownFlyToml, flycastToml: file === undefined ? undefined : shown })),
-    );
+    if (!findings.isRefused(app, "command")) {
+      const where = { shownFlyToml, flycastToml: file === undefined ? undefined : shown };
+      problems.push(...(await missingCommands(workspaceApp, where)));
+    }
     await missingFiles(workspaceApp, (name, missing) => {
       const message = `there is no file ${shownPath(missing, options.cwd)}`;
       findings.error(findings.at(app, ...name.split(".")), "missing-file", message);
     });
   }
+  checkPublishedTwice(loaded, findings);
   checkWorkspaceReferences(loaded, new Set(raw.apps.keys()), findings);
-  const all = [...findings.problems(shown, document), ...problems];
+  // Two apps of one folder share the problems of its file.
+  const unique = new Map(problems.map((problem) => [JSON.stringify(problem), problem]));
+  const all = [...findings.problems(shown, document), ...unique.values()];
   const refused = all.some((problem) => problem.grade === "error");
   const workspace = refused ? undefined : { file, node, apps: loaded.map(({ app }) => app) };
   return { workspace, problems: all, files, sources };
@@ -183,7 +193,7 @@ async function readFlycastToml(file: string | undefined, cwd: string): Promise<R
     parsed = parseToml(text.value);
   }
   if (!parsed.ok) return { raw: undefined, problems: [tomlProblem(parsed.error, shown)], sources };
-  const findings = new Findings();
+  const findings = new Findings(flycastToml);
   const raw = flycastToml.read(parsed.value.value, [], findings);
   if (raw === undefined) return { raw: undefined, problems: findings.problems(shown, parsed.value), sources };
   return { raw, findings, document: parsed.value, shown, sources };
@@ -191,7 +201,7 @@ async function readFlycastToml(file: string | undefined, cwd: string): Promise<R
 
 /** An app that is nothing but a folder with a fly.toml. */
 function loneApp(file: string): RawApp {
-  const findings = new Findings();
+  const findings = new Findings(flycastToml);
   const raw = flycastToml.read({ apps: { app: { path: file } } }, [], findings)?.apps.get("app");
   if (raw === undefined) throw new Error("an app with a path is always valid");
   return raw;

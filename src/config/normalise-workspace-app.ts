@@ -182,3 +182,27 @@ export function checkWorkspaceReferences(
     }
   }
 }
+
+/** Two ports of this computer cannot be one. An address of all interfaces takes the port of every other. */
+export function checkPublishedTwice(
+  apps: readonly { readonly raw: RawApp; readonly app: WorkspaceApp }[],
+  findings: Findings,
+): void {
+  const taken: { host: string; port: Port; by: string }[] = [];
+  for (const { raw, app } of apps) {
+    for (const [external, { host, port }] of app.publish) {
+      const other = taken.find(
+        (one) => one.port === port && (one.host === host || isEveryAddress(one.host) || isEveryAddress(host)),
+      );
+      if (other !== undefined) {
+        const message = `port ${port} of ${host} is published for ${other.by} already`;
+        findings.error(findings.at(raw.publish, String(external)), "published-twice", message, "choose another port");
+      }
+      taken.push({ host, port, by: `${app.name}:${external}` });
+    }
+  }
+}
+
+function isEveryAddress(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
+}

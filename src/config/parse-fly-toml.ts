@@ -32,7 +32,7 @@ export function parseFlyToml(text: string, file: string, options: FlyTomlOptions
   const parsed = parseToml(text);
   if (!parsed.ok) return { config: undefined, draft: undefined, problems: [tomlProblem(parsed.error, file)] };
   const document = parsed.value;
-  const findings = new Findings();
+  const findings = new Findings(flyToml);
   const raw = flyToml.read(document.value, [], findings);
   if (raw !== undefined) {
     checkFlyToml(raw, findings, {

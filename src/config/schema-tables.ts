@@ -100,13 +100,17 @@ function reportUnknown(
     context.report({ grade, path, part: "key", rule: "retired-key", message, remedy: "remove it" });
     return;
   }
-  const guess = nearest(spelling, names.keys());
   const grade = options.unknown ?? "warning";
   const where = path.length === 1 ? "at the top level" : `in ${pathText(path.slice(0, -1))}`;
   const shown = pathText([spelling]);
   const message =
     grade === "error" ? `there is no key ${shown} ${where}` : `there is no key ${shown} ${where}; it is ignored`;
-  const remedy = guess === undefined ? "remove it" : `did you mean ${guess}?`;
+  const remedy = () => {
+    if (path.length > 1 && context.rootKeys.has(spelling))
+      return "it is a key of the top level: write it above the first [section]";
+    const guess = nearest(spelling, names.keys());
+    return guess === undefined ? "remove it" : `did you mean ${guess}?`;
+  };
   context.report({ grade, path, part: "key", rule: "unknown-key", message, remedy });
 }
 

@@ -10,7 +10,8 @@ export interface Finding {
   readonly part?: "key" | "value";
   readonly rule: string;
   readonly message: string;
-  readonly remedy?: string;
+  /** A function where finding the words costs something: it is called only for findings that are shown. */
+  readonly remedy?: string | (() => string);
 }
 
 /** What a type may do while it reads: report, and remember where a table was written. */
@@ -18,6 +19,8 @@ export interface ReadContext {
   readonly report: (finding: Finding) => void;
   /** Tables and lists that were read → their path in the file, for checks that come later. */
   readonly origins: WeakMap<object, Path>;
+  /** Keys of the file's top level: TOML puts them into the table above when they are written too low. */
+  readonly rootKeys: ReadonlySet<string>;
 }
 
 /** A JSON Schema (draft 2020-12), of which only the keywords we write are named. */
