@@ -1,12 +1,12 @@
 import { LRUCache } from "lru-cache";
 import type { Clock } from "../core/clock.ts";
-import { ms, seconds, type Milliseconds, type Monotonic } from "../core/units.ts";
+import { seconds, type Monotonic } from "../core/units.ts";
 import type { Outside } from "../network/outside.ts";
 import type { Query } from "./codec.ts";
+import { Flight, type FlightDeck } from "./flight.ts";
 import { uint16From, type RandomBytes } from "./random.ts";
-import { isFailure, parseAnswer, sharedKey, upstreamQuery, type UpstreamAnswer } from "./upstream-answer.ts";
-import { UpstreamSockets, type Cancel } from "./upstream-sockets.ts";
-import { askOverTcp } from "./upstream-tcp.ts";
+import { sharedKey, type UpstreamAnswer } from "./upstream-answer.ts";
+import { UpstreamSockets } from "./upstream-sockets.ts";
 import { parseExceptions, requireUpstream, type Upstream } from "./upstream.ts";
 import { isUnder } from "./zone.ts";
 
@@ -40,10 +40,6 @@ export interface Forwarder {
   close(): Promise<void>;
 }
 
-/** When the second and further attempts are sent, after the first. They go round the upstreams. */
-const ATTEMPTS: readonly Milliseconds[] = [ms(600), ms(1500), ms(3000)];
-/** Stub resolvers wait 5 s (resolv.conf(5), timeout): they should get SERVFAIL, not silence. */
-const DEADLINE = ms(4500);
 /** An upstream that failed is asked last for so long. */
 const DEMOTED = seconds(30);
 /** Questions under way at a time, all askers together. */
@@ -68,11 +64,26 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     maxSize: options.cacheBytes ?? CACHE_BYTES,
     sizeCalculation: (kept, key) => kept.answer.message.length + key.length + ENTRY_BYTES,
   });
-  const flights = new Map<string, Promise<UpstreamAnswer | undefined>>();
+  const flights = new Map<string, Flight>();
   const demotedUntil = new Map<Upstream, number>();
-  const endings = new Set<() => void>();
   let tcpOpen = 0;
   let closed = false;
+
+  const deck: FlightDeck = {
+    outside,
+    clock,
+    sockets,
+    takeTcp() {
+      if (tcpOpen >= MAX_TCP) return false;
+      tcpOpen++;
+      return true;
+    },
+    releaseTcp: () => void tcpOpen--,
+    report(upstream, good) {
+      if (good) demotedUntil.delete(upstream);
+      else demotedUntil.set(upstream, clock.now() + DEMOTED);
+    },
+  };
 
   function upstreamsFor(key: string): readonly Upstream[] {
     const exception = exceptions.find((entry) => isUnder(key, entry.apex));
@@ -82,95 +93,6 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
     return upstreams.toSorted(
       (a, b) => Number((demotedUntil.get(a) ?? 0) > now) - Number((demotedUntil.get(b) ?? 0) > now),
     );
-  }
-
-  function fly(message: Buffer, query: Query, order: readonly Upstream[]): Promise<UpstreamAnswer | undefined> {
-    return new Promise((resolve) => {
-      const failed = new Set<Upstream>();
-      const abort = new AbortController();
-      const cancels: Cancel[] = [];
-      let fallback: UpstreamAnswer | undefined;
-      let attempts = 0;
-
-      const finish = (answer: UpstreamAnswer | undefined): void => {
-        if (abort.signal.aborted) return;
-        abort.abort();
-        endings.delete(end);
-        for (const timer of timers) timer.cancel();
-        for (const cancel of cancels) cancel();
-        resolve(answer);
-      };
-      const end = (): void => finish(fallback);
-      endings.add(end);
-
-      const fail = (upstream: Upstream): void => {
-        if (abort.signal.aborted || failed.has(upstream)) return;
-        failed.add(upstream);
-        demotedUntil.set(upstream, clock.now() + DEMOTED);
-        if (failed.size === order.length) finish(fallback);
-        else attempt();
-      };
-      const settle = (upstream: Upstream, answer: UpstreamAnswer): void => {
-        if (isFailure(answer)) {
-          fallback ??= answer;
-          fail(upstream);
-        } else {
-          demotedUntil.delete(upstream);
-          finish(answer);
-        }
-      };
-      const retryOverTcp = async (upstream: Upstream, cut: UpstreamAnswer, id: number): Promise<void> => {
-        fallback = cut;
-        if (tcpOpen >= MAX_TCP) return finish(cut);
-        tcpOpen++;
-        try {
-          const bytes = await askOverTcp(outside, upstream, upstreamQuery(message, query, id), abort.signal);
-          settle(upstream, parseAnswer(bytes, id, query) ?? cut);
-        } catch {
-          // The part that came over UDP is more than nothing, and says itself that it is a part.
-          finish(cut);
-        } finally {
-          tcpOpen--;
-        }
-      };
-      const attempt = (): void => {
-        const upstream =
-          order.find((candidate, index) => index >= attempts && !failed.has(candidate)) ??
-          order[attempts % order.length];
-        attempts++;
-        if (upstream === undefined || abort.signal.aborted) return;
-        let retrying = false;
-        sockets
-          .send(
-            upstream,
-            (id) => upstreamQuery(message, query, id),
-            (bytes, id) => {
-              const answer = parseAnswer(bytes, id, query);
-              if (answer === undefined || retrying || abort.signal.aborted) return;
-              retrying = answer.truncated;
-              if (answer.truncated) void retryOverTcp(upstream, answer, id);
-              else settle(upstream, answer);
-            },
-          )
-          .then(
-            (cancel) => (abort.signal.aborted ? cancel() : cancels.push(cancel)),
-            () => fail(upstream),
-          );
-      };
-
-      const timers = [
-        ...ATTEMPTS.map((delay) =>
-          clock.after(delay, () => {
-            // Silence so far: whoever was asked first goes to the end of the queue for the questions to come.
-            const silent = order[(attempts - 1) % order.length];
-            if (silent !== undefined) demotedUntil.set(silent, clock.now() + DEMOTED);
-            attempt();
-          }),
-        ),
-        clock.after(DEADLINE, end),
-      ];
-      attempt();
-    });
   }
 
   return {
@@ -192,21 +114,19 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
       if (flight === undefined) {
         const order = upstreamsFor(query.key);
         if (order.length === 0 || closed || flights.size >= MAX_FLIGHTS) return undefined;
-        // The message is the asker's buffer: it is read until the flight ends, and never written.
-        flight = fly(message, query, order).then((answer) => {
+        flight = new Flight(deck, message, query, order);
+        flights.set(shared, flight);
+        void flight.answer.then((answer) => {
           flights.delete(shared);
           if (answer !== undefined && answer.lifetime > 0) cache.set(shared, { answer, at: clock.now() });
-          return answer;
         });
-        flights.set(shared, flight);
       }
-      return flight.then((answer) => (answer === undefined ? undefined : { answer, age: 0 }));
+      return flight.answer.then((answer) => (answer === undefined ? undefined : { answer, age: 0 }));
     },
 
     close() {
       closed = true;
-      // Each takes itself out of the set, which a Set allows while it is walked.
-      for (const end of endings) end();
+      for (const flight of flights.values()) flight.end();
       sockets.close();
       cache.clear();
       return Promise.resolve();
