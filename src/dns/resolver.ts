@@ -1,3 +1,4 @@
+import type { Clock } from "../core/clock.ts";
 import type { NetworkId } from "../core/ids.ts";
 import type { RegistryView } from "../registry/view.ts";
 import {
@@ -11,6 +12,7 @@ import {
   type Query,
   type Reply,
 } from "./codec.ts";
+import { rememberBigNodes } from "./big-nodes.ts";
 import type { Forwarded, Forwarder } from "./forwarder.ts";
 import { rcodeName, typeLabel, type RcodeName, type TypeLabel } from "./labels.ts";
 import { uint16From, type RandomBytes } from "./random.ts";
@@ -35,6 +37,7 @@ export interface ResolverOptions {
   readonly view: RegistryView;
   readonly closeness: Closeness;
   readonly forwarder: Forwarder;
+  readonly clock: Clock;
   readonly random: RandomBytes;
   readonly onQuery: ((query: QuerySeen) => void) | undefined;
   readonly limits: ForwardLimits;
@@ -84,6 +87,7 @@ const failure = (rcode: number): Reply => ({ rcode, authoritative: false, answer
 
 export function createResolver(options: ResolverOptions): Resolve {
   const { view, closeness, forwarder, onQuery } = options;
+  const find = rememberBigNodes(options.clock, (asker, zone, key) => lookUp(view, asker, zone, key, closeness));
   const uint16 = uint16From(options.random);
   const pick = (below: number): number => uint16() % below;
   const addressData = addressBytes();
@@ -156,7 +160,7 @@ export function createResolver(options: ResolverOptions): Resolve {
     else if (query.klass !== CLASS_IN) reply = failure(RCODE.REFUSED);
     else if (zone === undefined || forwarder.excepts(query.key))
       return forward(message, query, asker, source, transport);
-    else reply = respond(query, zone, lookUp(view, asker, zone, query.key, closeness), pick, addressData);
+    else reply = respond(query, zone, find(asker, zone, query.key), pick, addressData);
     const out = encodeReply(message, query, reply, limit);
     seen(query, out, where, transport, false);
     return out;

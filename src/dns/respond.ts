@@ -8,9 +8,6 @@ import type { Node, Zone } from "./zone.ts";
 export const TTL = 5;
 /** Seconds. A Machine that is asked for before it runs must not stay unknown for long (RFC 2308, 5). */
 export const NEGATIVE_TTL = 1;
-/** One TXT record holds at most this much: 65,535 bytes a message, less header, question, OPT and length bytes. */
-const TEXT_SIZE = 64_000;
-
 /** Picks a number from 0 to `below` − 1. Order among equals only: it need not be hard to guess. */
 export type Pick = (below: number) => number;
 
@@ -66,9 +63,9 @@ function dataOf(
       return data;
     }
     case "text": {
-      if (node.items.length === 0) return [];
+      if (node.text === "") return [];
       if (any) return [MINIMAL_ANY];
-      return query.type === TYPE.TXT ? [textData(joined(node.items, node.separator))] : [];
+      return query.type === TYPE.TXT ? [textData(node.text)] : [];
     }
     case "empty":
       return any && isApex ? [MINIMAL_ANY] : [];
@@ -78,13 +75,6 @@ function dataOf(
 function negative(rcode: number, apexOffset: number): Reply {
   const soa: ReplyRecord = { owner: apexOffset, type: TYPE.SOA, ttl: NEGATIVE_TTL, data: soaData(apexOffset) };
   return { rcode, authoritative: true, answers: [], authority: [soa] };
-}
-
-/** Whole items only: half a Machine id would be worse than none. */
-function joined(items: readonly string[], separator: string): string {
-  const whole = items.join(separator);
-  if (whole.length <= TEXT_SIZE) return whole;
-  return whole.slice(0, whole.lastIndexOf(separator, TEXT_SIZE));
 }
 
 function shuffle(list: Uint8Array[], pick: Pick): void {

@@ -82,6 +82,7 @@ export function createDns(options: DnsOptions): DnsService {
     view: options.view,
     closeness: options.closeness,
     forwarder: options.forwarder,
+    clock: options.clock,
     random: options.random,
     onQuery: options.onQuery,
     limits,

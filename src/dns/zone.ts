@@ -26,7 +26,8 @@ export type Closeness = (from: RegionCode, to: RegionCode) => number;
 export type Node =
   /** `order`: `kept` when it means something, `any` when it should be shuffled. */
   | { readonly kind: "addresses"; readonly addresses: readonly Ip6[]; readonly order: "kept" | "any" }
-  | { readonly kind: "text"; readonly items: readonly string[]; readonly separator: string }
+  /** Empty: there is nothing to list now. */
+  | { readonly kind: "text"; readonly text: string }
   /** Exists only because names below it do, or is the zone itself. */
   | { readonly kind: "empty" };
 
@@ -166,6 +167,7 @@ function appName(
 ): Node | undefined {
   const kind = labels[labels.length - 1];
   const before = labels.slice(0, -1);
+  if (kind === "vm") return before.length === 0 ? EMPTY : oneMachine(view, app, before.join("."));
   const deployed = visible(view, view.machinesOf(app.name), "all");
   const started = (of: readonly Machine[]): Node =>
     addresses(of.filter((m) => isStarted(view, m)).map((m) => m.address));
@@ -189,11 +191,6 @@ function appName(
     }
     case "all":
       return before.length === 0 ? EMPTY : undefined;
-    case "vm": {
-      if (before.length === 0) return EMPTY;
-      const id = parseMachineId(before.join("."));
-      return id.ok ? selection((m) => m.id === id.value) : undefined;
-    }
     case "process": {
       if (before.length === 0) return EMPTY;
       const group = before.join(".");
@@ -207,6 +204,13 @@ function appName(
       if (before.length > 0) return undefined;
       return selection((m) => m.region === kind) ?? (KNOWN_REGIONS.has(kind) ? addresses([]) : undefined);
   }
+}
+
+function oneMachine(view: RegistryView, app: App, label: string): Node | undefined {
+  const id = parseMachineId(label);
+  const machine = id.ok ? view.machine(id.value) : undefined;
+  if (machine?.app !== app.name || visible(view, [machine], "all").length === 0) return undefined;
+  return addresses(isStarted(view, machine) ? [machine.address] : []);
 }
 
 const KNOWN_REGIONS: ReadonlySet<string> = new Set(REGIONS.map((region) => region.code));
@@ -275,7 +279,13 @@ function addresses(list: readonly Ip6[]): Node {
   return { kind: "addresses", addresses: list, order: "any" };
 }
 
+/** One TXT record holds at most this much: 65,535 bytes a message, less header, question, OPT and length bytes. */
+const TEXT_SIZE = 64_000;
+
 /** Sorted, each once: who compares two answers sees a change only where there is one. */
 function text(items: readonly string[], separator = ","): Node {
-  return { kind: "text", items: [...new Set(items)].toSorted(), separator };
+  const whole = [...new Set(items)].toSorted().join(separator);
+  if (whole.length <= TEXT_SIZE) return { kind: "text", text: whole };
+  // Whole items only: half a Machine id would be worse than none.
+  return { kind: "text", text: whole.slice(0, whole.lastIndexOf(separator, TEXT_SIZE)) };
 }

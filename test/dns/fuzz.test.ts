@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import dnsPacket from "dns-packet";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
 import { decodeQuery, readQuestion, type Query } from "../../src/dns/codec.ts";
 import { readMessage } from "../../src/dns/message-text.ts";
 import { createResolver, type Resolve } from "../../src/dns/resolver.ts";
@@ -19,6 +20,7 @@ const resolve: Resolve = createResolver({
   view: landscape.view,
   closeness: () => 1,
   forwarder: { excepts: () => false, known: () => undefined, ask: () => undefined, close: () => Promise.resolve() },
+  clock: systemClock,
   random: randomBytes,
   onQuery: undefined,
   limits: { total: 10, perNetwork: 10, perSource: 10 },

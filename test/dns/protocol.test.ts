@@ -78,6 +78,19 @@ describe("answers", () => {
     expect(strings.slice(0, -1).every((part) => part.length === 255)).toBe(true);
   });
 
+  test("what no message can hold is cut between items, and between records", async () => {
+    const l = new Landscape().app("huge");
+    for (let i = 0; i < 4000; i++) l.machine("huge", machineId(i));
+    const own = await serve(l);
+    const both = Buffer.concat([framed(query("vms.huge.internal", "TXT")), framed(query("huge.internal", "AAAA"))]);
+    const [text, addresses] = (await askTcp(own.port, [both], 2)).map(show);
+    const items = text?.answers[0]?.split(",") ?? [];
+    expect(items.length).toBeGreaterThan(3000);
+    for (const item of items) expect(item).toMatch(/^[0-9a-f]{14} iad$/);
+    expect(addresses?.tc).toBe(true);
+    expect(addresses?.answers.length).toBeGreaterThan(2300);
+  });
+
   test.each([
     ["no such name", "nope.internal", "AAAA", "NXDOMAIN"],
     ["another network's name", "secret.internal", "AAAA", "NXDOMAIN"],

@@ -27,7 +27,7 @@ function addresses(landscape: Landscape, name: string, asker: Asker = HERE): rea
 function text(landscape: Landscape, name: string, asker: Asker = HERE): string | undefined {
   const node = ask(landscape, name, asker);
   if (node === undefined || node === "not ours") return node;
-  return node.kind === "text" ? node.items.join(node.separator) : node.kind;
+  return node.kind === "text" ? node.text : node.kind;
 }
 
 describe("an app's Machines", () => {
