@@ -225,6 +225,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       registry,
       view,
       commands: registry.commands,
+      destroy: (id, how) => machines.destroy(id, how),
       machines: {
         start: (id, because) => machines.start(id, because),
         stop: async (id, how) => void (await machines.stop(id, how)),

@@ -2,7 +2,14 @@ import { randomBytes } from "node:crypto";
 import { Hono, type Context } from "hono";
 import { streamText } from "hono/streaming";
 import { AppError } from "../core/errors.ts";
-import { DEFAULT_NETWORK, parseNetworkName, parseOrgSlug, PERSONAL_ORG, type MachineId } from "../core/ids.ts";
+import {
+  DEFAULT_NETWORK,
+  parseNetworkName,
+  parseOrgSlug,
+  parseRegionCode,
+  PERSONAL_ORG,
+  type MachineId,
+} from "../core/ids.ts";
 import { networkCidr } from "../network/address.ts";
 import type { ClientPlace } from "../network/plane.ts";
 import type { Commands } from "../registry/commands.ts";
@@ -11,6 +18,7 @@ import type { RegistryView } from "../registry/view.ts";
 import { findApp, findMachine, maySee, valid } from "./lookup.ts";
 import type { ApiEnv } from "./server.ts";
 import { hashToken, type Principal } from "./tokens.ts";
+import { planScale } from "./scale.ts";
 import { appStatus, sortedApps, type NodeStatus, type StatusSources } from "./status.ts";
 
 /** What the routes that the platform has no counterpart for need. */
@@ -24,6 +32,7 @@ export interface FlycastDeps {
   readonly ca: () => string;
   readonly receipt: (id: MachineId) => object | undefined;
   readonly commands: Commands;
+  readonly destroy: (id: MachineId, how: { readonly force: boolean; readonly because: string }) => Promise<void>;
   /** A loopback port that answers DNS questions as a client of the network. */
   readonly dnsFor: (network: Network) => Promise<string>;
   readonly logs: (
@@ -47,6 +56,21 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
   routes.get("/apps/:app/status", (c) =>
     c.json(appStatus(deps.status, findApp(deps.view, c.get("principal"), c.req.param("app")))),
   );
+
+  routes.post("/apps/:app/scale", async (c) => {
+    const app = findApp(deps.view, c.get("principal"), c.req.param("app"));
+    const body: unknown = await c.req.json().catch(() => ({}));
+    const input = typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {};
+    const region = typeof input["region"] === "string" ? valid(parseRegionCode(input["region"])) : undefined;
+    const group = typeof input["group"] === "string" ? input["group"] : "app";
+    const plan = planScale(deps.view.machinesOf(app.name), { count: Number(input["count"]), region, group });
+    const created = [];
+    for (const { region: where, config } of plan.create) {
+      created.push((await deps.commands.createMachine({ app: app.name, region: where, config })).id);
+    }
+    for (const machine of plan.remove) await deps.destroy(machine.id, { force: true, because: "scaled down" });
+    return c.json({ created, destroyed: plan.remove.map((machine) => machine.id) });
+  });
 
   routes.get("/machines/:id/why", (c) => {
     const machine = findMachine(deps.view, c.get("principal"), c.req.param("id"));

@@ -1,6 +1,8 @@
 import { spawn } from "node:child_process";
+import { constants } from "node:os";
 import { AppError } from "../core/errors.ts";
 import { ApiClient } from "./client.ts";
+import { enterNetwork } from "./client-place.ts";
 import { EXIT } from "./output.ts";
 import type { GlobalOptions } from "./program.ts";
 
@@ -14,14 +16,7 @@ export async function run(
     process.stderr.write("Error: no command. Write it after two dashes: flycast exec -- curl http://web.flycast\n");
     return EXIT.usage;
   }
-  const place = (await new ApiClient(options).post("/flycast/v1/clients", {
-    org: options.org,
-    network: options.network,
-  })) as {
-    enter: readonly string[];
-  };
-  const [file, ...rest] = [...place.enter, ...command];
-  if (file === undefined) throw new AppError("internal", "the node gave no way to enter the network");
+  const [file = "", ...rest] = [...(await enterNetwork(new ApiClient(options), options)), ...command];
   const child = spawn(file, rest, { stdio: "inherit" });
   // The terminal sends Ctrl-C to the whole group: the command decides what it means.
   for (const signal of ["SIGINT", "SIGQUIT"] as const) process.on(signal, () => undefined);
@@ -30,11 +25,6 @@ export async function run(
     child.on("error", (cause) =>
       reject(new AppError("missing_tool", `cannot run ${file}: ${cause.message}`, { cause })),
     );
-    child.on("exit", (code, signal) => resolve(code ?? 128 + signalNumber(signal)));
+    child.on("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 1 : constants.signals[signal])));
   });
-}
-
-function signalNumber(signal: string | null): number {
-  const numbers: Readonly<Record<string, number>> = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGTERM: 15 };
-  return numbers[signal ?? ""] ?? 1;
 }

@@ -82,6 +82,21 @@ export function buildProgram(): Command {
     () => import("./config-schema.ts"),
   );
 
+  const scale = program.command("scale").description("Change how many Machines an app has");
+  add(scale, "count <count>", "Have this many Machines of a process group", () => import("./scale.ts"))
+    .option("-a, --app <name>", "app")
+    .option("-r, --region <code>", "only in this region")
+    .option("--process-group <name>", "process group", "app");
+  add(
+    program,
+    "proxy <ports> [host]",
+    "Forward a local port to a private one: flycast proxy 15432:5432 db.flycast",
+    () => import("./proxy.ts"),
+  )
+    .option("-o, --org <slug>", "organisation", "personal")
+    .option("--network <name>", "network of that organisation", "default")
+    .option("-b, --bind-addr <address>", "local address", "127.0.0.1");
+
   const apps = program.command("apps").description("Manage apps");
   addVerb(apps, "list", "List apps", () => import("./apps.ts"), "list").option(
     "-o, --org <slug>",

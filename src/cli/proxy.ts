@@ -1,0 +1,108 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer, type Server } from "node:net";
+import { fileURLToPath } from "node:url";
+import type { NodeStatus } from "../api/status.ts";
+import { AppError } from "../core/errors.ts";
+import { appOption } from "./app-option.ts";
+import { ApiClient } from "./client.ts";
+import { enterNetwork } from "./client-place.ts";
+import { EXIT, print, printJson } from "./output.ts";
+import type { GlobalOptions } from "./program.ts";
+
+interface Options extends GlobalOptions {
+  readonly app?: string;
+  readonly org?: string;
+  readonly network?: string;
+  readonly bindAddr?: string;
+}
+
+/** A local port that leads to a private one, until Ctrl-C. Connecting wakes what it touches. */
+export async function run(options: Options, args: readonly string[]): Promise<number> {
+  const ports = /^(\d+)(?::(\d+))?$/.exec(args[0] ?? "");
+  if (ports === null) {
+    process.stderr.write("Error: ports are LOCAL:REMOTE, such as 15432:5432\n");
+    return EXIT.usage;
+  }
+  const local = Number(ports[1]);
+  const remote = Number(ports[2] ?? ports[1]);
+  const client = new ApiClient(options);
+  const host = args[1] ?? `${await appOption(client, options)}.flycast`;
+  const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
+  await listen(server, options.bindAddr ?? "127.0.0.1", local);
+  const bound = server.address();
+  const port = typeof bound === "object" && bound !== null ? bound.port : local;
+
+  const status = (await client.get("/flycast/v1/status")) as NodeStatus;
+  const end =
+    status.mode === "loopback"
+      ? forwardHere(server, status, host, remote)
+      : await forwardInside(server, client, options, host, remote);
+  if (options.json === true) printJson({ local: port, remote: `${host}:${remote}` });
+  else print(`Proxying localhost:${port} to remote [${host}]:${remote}`);
+  await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
+  end();
+  if (server.listening) server.close();
+  return EXIT.done;
+}
+
+async function listen(server: Server, host: string, port: number): Promise<void> {
+  server.listen(port, host);
+  try {
+    await once(server, "listening");
+  } catch (cause) {
+    throw new AppError(
+      "port_taken",
+      `cannot listen on ${host}:${port}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      { cause },
+    );
+  }
+}
+
+/** Loopback mode: the private port is published already. */
+function forwardHere(server: Server, status: NodeStatus, host: string, remote: number): () => void {
+  const app = host.replace(/\.(?:flycast|internal)$/, "");
+  const service = status.apps.flatMap((a) => a.services).find((s) => s.app === app && s.port === remote);
+  const target = /^(.*):(\d+)$/.exec(service?.published ?? "");
+  if (target === null)
+    throw new AppError("not_found", `${host} has no published port ${remote}`, { details: { next: "flycast status" } });
+  server.on("connection", (socket) => {
+    const upstream = connect({ host: target[1] ?? "", port: Number(target[2]), allowHalfOpen: true, noDelay: true });
+    socket.on("error", () => upstream.destroy());
+    upstream.on("error", () => socket.destroy());
+    socket.pipe(upstream).pipe(socket);
+  });
+  return () => undefined;
+}
+
+/** Lab: a small process that is a client of the network takes the listener over. */
+async function forwardInside(
+  server: Server,
+  client: ApiClient,
+  options: Options,
+  host: string,
+  remote: number,
+): Promise<() => void> {
+  const entry = fileURLToPath(
+    new URL(import.meta.url.endsWith(".ts") ? "./proxy-inside.ts" : "./proxy-inside.js", import.meta.url),
+  );
+  const [file = "", ...args] = [
+    ...(await enterNetwork(client, options)),
+    process.execPath,
+    ...process.execArgv,
+    entry,
+    host,
+    String(remote),
+  ];
+  const child = spawn(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const failed = once(child, "exit").then(() => {
+    throw new AppError("node_unreachable", "the network could not be entered");
+  });
+  await Promise.race([once(child, "message"), failed]);
+  failed.catch(() => process.kill(process.pid, "SIGTERM"));
+  child.send("listener", server);
+  // Both copies would accept: ours goes as soon as the other listens.
+  await Promise.race([once(child, "message"), failed]);
+  server.close();
+  return () => child.kill();
+}

@@ -1,0 +1,29 @@
+import { appOption } from "./app-option.ts";
+import { ApiClient } from "./client.ts";
+import { EXIT, print, printJson } from "./output.ts";
+import type { GlobalOptions } from "./program.ts";
+
+interface Options extends GlobalOptions {
+  readonly app?: string;
+  readonly region?: string;
+  readonly processGroup?: string;
+}
+
+/** `flycast scale count N`: as many Machines as that, of one process group. */
+export async function run(options: Options, args: readonly string[]): Promise<number> {
+  const client = new ApiClient(options);
+  const app = await appOption(client, options);
+  const result = (await client.post(`/flycast/v1/apps/${encodeURIComponent(app)}/scale`, {
+    count: Number(args[0]),
+    region: options.region,
+    group: options.processGroup,
+  })) as { created: readonly string[]; destroyed: readonly string[] };
+  if (options.json === true) {
+    printJson(result);
+    return EXIT.done;
+  }
+  for (const id of result.created) print(`+ created ${id}`);
+  for (const id of result.destroyed) print(`- destroyed ${id}`);
+  if (result.created.length + result.destroyed.length === 0) print(`App ${app} already has that many Machines.`);
+  return EXIT.done;
+}
