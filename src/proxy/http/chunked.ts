@@ -174,7 +174,9 @@ export class ChunkedReader {
       this.#trailerLength = held.length;
       return bytes.length;
     }
-    this.trailers = passableTrailers(this.#parser);
+    const trailers = passableTrailers(this.#parser);
+    if (trailers === undefined) return this.#fail("a trailer that changes the framing", start);
+    this.trailers = trailers;
     this.#trailerBytes = [];
     this.#trailerLength = after;
     return this.#end(start + after - before);
@@ -193,11 +195,15 @@ export class ChunkedReader {
   }
 }
 
-/** Trailers without what would change the message's framing, routing or our own statements (RFC 9110 §6.5.1). */
-function passableTrailers(head: HeadParser): string {
+/**
+ * Trailers without what would change the message's routing or our own statements (RFC 9110 §6.5.1). Undefined when one
+ * of them speaks of the framing: that is an attack, or a Machine that has lost count.
+ */
+function passableTrailers(head: HeadParser): string | undefined {
   let lines = "";
   for (let i = 0; i < head.count; i++) {
     const kind = head.kind(i);
+    if (kind === NAME["content-length"] || kind === NAME["transfer-encoding"] || kind === NAME.host) return undefined;
     if (kind !== NAME.other && (isHopByHop(kind) || FORBIDDEN_IN_TRAILERS.has(kind))) continue;
     lines += `${head.text.slice(head.nameStart[i], head.nameEnd[i])}: ${head.value(i)}\r\n`;
   }
@@ -206,9 +212,6 @@ function passableTrailers(head: HeadParser): string {
 
 const FORBIDDEN_IN_TRAILERS: ReadonlySet<number> = new Set([
   NAME.fly,
-  NAME.host,
-  NAME["content-length"],
-  NAME["transfer-encoding"],
   NAME["content-encoding"],
   NAME["content-type"],
   NAME["content-range"],

@@ -7,6 +7,7 @@ import type { AccessLine } from "./access-log.ts";
 import type { FlySrcSigner } from "./fly-src.ts";
 import type { HeadParser } from "./head.ts";
 import type { RequestIds } from "./request-id.ts";
+import type { RetainedBytes } from "./retained-bytes.ts";
 import type { Sweeper } from "./sweeper.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 
@@ -25,4 +26,5 @@ export interface HttpContext {
   readonly pool: UpstreamPool;
   readonly sweeper: Sweeper;
   readonly ids: RequestIds;
+  readonly retained: RetainedBytes;
 }

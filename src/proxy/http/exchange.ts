@@ -5,6 +5,8 @@
 import type { Socket } from "node:net";
 import { AppError, toAppError } from "../../core/errors.ts";
 import type { AppName, MachineId } from "../../core/ids.ts";
+import type { Timer } from "../../core/clock.ts";
+import type { Result } from "../../core/result.ts";
 import type { Monotonic } from "../../core/units.ts";
 import type { Claim } from "../../machines/pool.ts";
 import type { PortRoute } from "../../registry/view.ts";
@@ -13,7 +15,16 @@ import type { HttpContext } from "./context.ts";
 import { statusOf } from "./error-response.ts";
 import type { Framing } from "./framing.ts";
 import type { HeadParser } from "./head.ts";
-import type { RequestHead } from "./request-head.ts";
+import { NAME } from "./known-names.ts";
+import {
+  MAX_REPLAY_JSON,
+  parseReplayHeader,
+  parseReplayJson,
+  REPLAY_CONTENT_TYPE,
+  type ReplayInstruction,
+} from "./replay-instruction.ts";
+import { MAX_REPLAYS, replayFailed, replaySource, replayTarget, ReplayWork, transformed } from "./replay.ts";
+import type { ClientFacts, RequestHead } from "./request-head.ts";
 import type { ResponseSink, UpstreamConnection } from "./upstream.ts";
 
 /** The client's side of an exchange. Calls come in the order of the response; at most one of `fail`, last `write`. */
@@ -45,6 +56,43 @@ const POOLED_ONCE_MS = 1000;
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
+const EMPTY = Buffer.alloc(0);
+const HEADER = "header:";
+
+/** The state of an exchange whose app answered with `fly-replay`. */
+interface Replaying {
+  count: number;
+  /** Lines for the Machine: where it comes from, or why it came back. */
+  lines: string;
+  /** The instruction, while it comes as a body. */
+  json: Buffer[] | undefined;
+  fallback:
+    | {
+        readonly how: "force_self" | "prefer_self";
+        readonly from: {
+          readonly work: Work;
+          readonly machine: MachineId;
+          readonly region: string;
+          readonly at: Monotonic;
+        };
+      }
+    | undefined;
+  /** It came back once: it may not be replayed again. */
+  failed?: boolean;
+  timer: Timer | undefined;
+}
+
+/** `json`, or `header:` and the instruction, when the response is one. */
+function findInstruction(head: HeadParser): string | undefined {
+  if (!head.has(NAME.fly) && !head.has(NAME["content-type"])) return undefined;
+  for (let i = 0; i < head.count; i++) {
+    const kind = head.kinds[i];
+    if (kind === NAME.fly && head.name(i) === "fly-replay") return HEADER + head.value(i);
+    if (kind === NAME["content-type"] && head.value(i).toLowerCase().startsWith(REPLAY_CONTENT_TYPE)) return "json";
+  }
+  return undefined;
+}
+
 export class Exchange implements Work, ResponseSink {
   // Work
   readonly connection: Connection;
@@ -55,7 +103,8 @@ export class Exchange implements Work, ResponseSink {
   readonly since: Monotonic;
   readonly wishes: Wishes;
 
-  readonly request: RequestHead;
+  /** As it goes out now: a replay may have changed it. */
+  request: RequestHead;
   readonly requestId: string;
   status: number | undefined;
 
@@ -63,6 +112,10 @@ export class Exchange implements Work, ResponseSink {
   readonly #downstream: Downstream;
   /** Lines that the connection adds to each request: the caller's signature, our request id. */
   readonly #lines: string;
+  readonly #facts: ClientFacts;
+  /** What is asked for now: this exchange, or a replay of it. */
+  #work: Work = this;
+  #replay: Replaying | undefined;
   #excluded: Set<MachineId> | undefined;
   #abort: AbortController | undefined;
   #settled = false;
@@ -73,6 +126,8 @@ export class Exchange implements Work, ResponseSink {
   #bodyDone: boolean;
   #retained: Buffer[] | undefined = [];
   #retainedBytes = 0;
+  /** Of those, what was taken from the memory for replays. */
+  #budgeted = 0;
   #responding = false;
   #switched = false;
   #upstreamEnded = false;
@@ -85,18 +140,24 @@ export class Exchange implements Work, ResponseSink {
     downstream: Downstream,
     connection: Connection,
     request: RequestHead,
-    ids: { readonly requestId: string; readonly lines: string; readonly since: Monotonic },
+    from: {
+      readonly facts: ClientFacts;
+      readonly requestId: string;
+      readonly lines: string;
+      readonly since: Monotonic;
+    },
   ) {
     this.#context = context;
     this.#downstream = downstream;
     this.connection = connection;
     this.app = connection.app;
     this.route = connection.route;
-    this.since = ids.since;
+    this.since = from.since;
     this.wishes = request.wishes;
     this.request = request;
-    this.requestId = ids.requestId;
-    this.#lines = ids.lines;
+    this.requestId = from.requestId;
+    this.#lines = from.lines;
+    this.#facts = from.facts;
     this.#bodyDone = request.framing === 0;
   }
 
@@ -134,14 +195,14 @@ export class Exchange implements Work, ResponseSink {
   start(): void {
     let outcome: Claim | Promise<Claim>;
     try {
-      outcome = this.#context.reach.claim(this);
+      outcome = this.#context.reach.claim(this.#work);
     } catch (error) {
-      return this.#fail(toAppError(error));
+      return this.#failUnreached(toAppError(error));
     }
     if (outcome instanceof Promise) {
       outcome.then(
         (claim) => this.#onClaim(claim),
-        (error: unknown) => this.#fail(toAppError(error)),
+        (error: unknown) => this.#failUnreached(toAppError(error)),
       );
     } else this.#onClaim(outcome);
   }
@@ -155,7 +216,7 @@ export class Exchange implements Work, ResponseSink {
     if (this.#retained !== undefined) {
       this.#retainedBytes += chunk.length;
       // What waits for a Machine is bounded by the hold buffer instead: the client is paused.
-      if (upstream !== undefined && this.#retainedBytes > MAX_RETAINED) this.#retained = undefined;
+      if (upstream !== undefined && !this.#mayRetain(chunk.length)) this.#dropRetained();
       else this.#retained.push(chunk);
     }
     if (upstream === undefined) {
@@ -194,15 +255,21 @@ export class Exchange implements Work, ResponseSink {
     this.#onAnswer();
     this.#switched = true;
     this.#responding = true;
-    this.#retained = undefined;
+    this.#dropRetained();
     this.status = 101;
     this.#downstream.switchProtocols(head);
   }
 
+  decodes(head: HeadParser): boolean {
+    return this.#downstream.decodes || findInstruction(head) === "json";
+  }
+
   onResponse(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean): void {
     this.#onAnswer();
+    const instruction = findInstruction(head);
+    if (instruction !== undefined) return this.#onInstruction(instruction, body, done);
     this.#responding = true;
-    this.#retained = undefined;
+    this.#dropRetained();
     this.status = head.status;
     if (body !== undefined) this.#bytesOut += body.length;
     // Settled first: when the client reads the last byte, the Machine is free.
@@ -212,6 +279,7 @@ export class Exchange implements Work, ResponseSink {
 
   onBody(chunk: Buffer, done: boolean): void {
     this.#touch();
+    if (this.#replay?.json !== undefined) return this.#onInstructionBody(this.#replay.json, chunk, done);
     this.#bytesOut += chunk.length;
     if (done) this.#finish();
     if (!this.#downstream.write(chunk, done) && !done) this.#upstream?.socket.pause();
@@ -253,14 +321,14 @@ export class Exchange implements Work, ResponseSink {
     if (this.#pools) {
       const maxIdle = IDEMPOTENT.has(this.request.method) ? POOLED_MS : POOLED_ONCE_MS;
       const { machine, generation } = claim;
-      const pooled = this.#context.pool.take(machine, this.route.service.internalPort, generation, maxIdle);
+      const pooled = this.#context.pool.take(machine, this.#work.route.service.internalPort, generation, maxIdle);
       if (pooled !== undefined) return this.#attach(pooled);
     }
     this.#connect(claim);
   }
 
   #connect(claim: Claim): void {
-    this.#context.reach.connect(this, claim).then(
+    this.#context.reach.connect(this.#work, claim).then(
       (socket) => this.#onConnected(claim, socket),
       (error: unknown) => this.#onConnectFailed(toAppError(error)),
     );
@@ -275,7 +343,7 @@ export class Exchange implements Work, ResponseSink {
     this.#attach(
       this.#context.pool.open(socket, {
         machine: claim.machine,
-        service: this.route.service.internalPort,
+        service: this.#work.route.service.internalPort,
         generation: claim.generation,
       }),
     );
@@ -284,16 +352,16 @@ export class Exchange implements Work, ResponseSink {
   #onConnectFailed(error: AppError): void {
     this.#claim = undefined; // released by whoever dialled
     if (this.#settled) return;
-    if (error.retry === "unsent" && ++this.#attempts < MAX_ATTEMPTS) this.start();
-    else this.#fail(error);
+    if (error.retry === "unsent" && ++this.#attempts < MAX_ATTEMPTS && !this.#work.signal.aborted) this.start();
+    else this.#failUnreached(error);
   }
 
   #attach(upstream: UpstreamConnection): void {
     this.#upstream = upstream;
+    this.#replay?.timer?.cancel();
     const { request } = this;
     upstream.begin(this, {
       toHead: request.method === "HEAD",
-      decode: this.#downstream.decodes,
       mayUpgrade: request.upgrade !== undefined,
     });
     const { socket } = upstream;
@@ -317,12 +385,16 @@ export class Exchange implements Work, ResponseSink {
 
   /** A connection that began with a PROXY header speaks for one client only. */
   get #pools(): boolean {
-    return this.route.service.concurrency.type === "requests" && !this.route.port.handlers.has("proxy_proto");
+    return (
+      this.#work.route.service.concurrency.type === "requests" && !this.#work.route.port.handlers.has("proxy_proto")
+    );
   }
 
   #requestText(): string {
-    const { request, wishes } = this;
+    const { request } = this;
+    const { wishes } = this.#work;
     let text = request.text + this.#lines;
+    if (this.#replay !== undefined) text += this.#replay.lines;
     if (wishes.preferMachine !== undefined && wishes.preferMachine !== this.#machine) {
       text += `Fly-Preferred-Instance-Unavailable: ${wishes.preferMachine}\r\n`;
     }
@@ -342,15 +414,117 @@ export class Exchange implements Work, ResponseSink {
   }
 
   #finish(): void {
+    this.#letGo(true);
+    this.#settle(undefined);
+  }
+
+  /** Gives the connection to the Machine back, or closes it. */
+  #letGo(done: boolean): void {
     const upstream = this.#upstream;
     this.#upstream = undefined;
-    if (upstream !== undefined) {
-      if (!this.#bodyDone || this.request.upgrade !== undefined) upstream.destroy();
-      else if (!this.#pools) this.#context.pool.linger(upstream);
-      else if (upstream.reusable) this.#context.pool.put(upstream);
-      else upstream.destroy();
+    if (upstream === undefined) return;
+    if (!done || !this.#bodyDone || this.request.upgrade !== undefined) upstream.destroy();
+    else if (!this.#pools) this.#context.pool.linger(upstream);
+    else if (upstream.reusable) this.#context.pool.put(upstream);
+    else upstream.destroy();
+  }
+
+  // Replays.
+
+  #onInstruction(found: string, body: Buffer | undefined, done: boolean): void {
+    const replay = (this.#replay ??= { count: 0, lines: "", json: undefined, fallback: undefined, timer: undefined });
+    if (found !== "json") {
+      this.#letGo(done);
+      return this.#replayAs(parseReplayHeader(found.slice(HEADER.length)));
     }
-    this.#settle(undefined);
+    replay.json = [];
+    this.#onInstructionBody(replay.json, body ?? EMPTY, done);
+  }
+
+  #onInstructionBody(parts: Buffer[], chunk: Buffer, done: boolean): void {
+    parts.push(chunk);
+    const size = parts.reduce((sum, part) => sum + part.length, 0);
+    if (!done && size <= MAX_REPLAY_JSON) return;
+    if (this.#replay !== undefined) this.#replay.json = undefined;
+    this.#letGo(done);
+    if (size > MAX_REPLAY_JSON) return this.#fail(new AppError("PA03", "the instruction is too large"));
+    this.#replayAs(parseReplayJson(Buffer.concat(parts).toString("utf8")));
+  }
+
+  #replayAs(parsed: Result<ReplayInstruction, string>): void {
+    const replay = this.#replay;
+    const machine = this.#machine;
+    this.#claim?.release();
+    this.#claim = undefined;
+    if (replay === undefined || machine === undefined) return;
+    if (!parsed.ok) return this.#fail(new AppError("PA03", parsed.error));
+    const instruction = parsed.value;
+    if (replay.failed === true) return this.#fail(new AppError("PA03", "a replay that fell back was replayed again"));
+    if (++replay.count > MAX_REPLAYS) return this.#fail(new AppError("PA02"));
+    if (this.#retained === undefined) return this.#fail(new AppError("PA01"));
+    const answered = { app: this.#work.app, machine };
+    const target = replayTarget(this.#context.view, instruction, answered, this.#work);
+    if (!target.ok) return this.#fail(target.error);
+    if (instruction.transform !== undefined) {
+      const changed = transformed(this.request, instruction.transform, this.#facts);
+      if (!changed.ok) return this.#fail(changed.error);
+      this.request = changed.value;
+    }
+    const { clock, view } = this.#context;
+    const region = view.machine(machine)?.region ?? this.#context.region;
+    replay.lines = replaySource({ machine, region, micros: Math.floor(clock.wall() * 1000), state: instruction.state });
+    const from = { work: this.#work, machine, region, at: clock.now() };
+    replay.fallback = instruction.fallback === undefined ? undefined : { how: instruction.fallback, from };
+    let { signal } = this;
+    if (instruction.timeout !== undefined) {
+      const timeout = new AbortController();
+      replay.timer = clock.after(instruction.timeout, () =>
+        timeout.abort(new AppError("PC05", "the replay timed out")),
+      );
+      signal = AbortSignal.any([signal, timeout.signal]);
+    }
+    this.#startAs({ ...target.value, signal });
+  }
+
+  #startAs(how: Pick<Work, "app" | "route" | "wishes" | "signal">): void {
+    this.#work = new ReplayWork({ ...how, connection: this.connection, since: this.#context.clock.now() });
+    this.#attempts = 0;
+    this.#machine = undefined;
+    this.start();
+  }
+
+  /** No Machine could be reached: the app that asked for a replay may have said that it would rather have it back. */
+  #failUnreached(error: AppError): void {
+    const fallback = this.#replay?.fallback;
+    if (this.#settled || this.#replay === undefined || fallback === undefined) return this.#fail(error);
+    const { from, how } = fallback;
+    const replay = this.#replay;
+    replay.fallback = undefined;
+    replay.failed = true;
+    replay.timer?.cancel();
+    const timedOut = this.#work.signal.aborted;
+    replay.lines = replayFailed({
+      ...from,
+      app: from.work.app,
+      source: this.#work.app,
+      reason: timedOut ? "timeout" : error.code === "PR01" ? "no_candidate" : "retries_exhausted",
+      elapsed: this.#context.clock.now() - from.at,
+    });
+    const self = how === "force_self" ? { forceMachine: from.machine } : { preferMachine: from.machine };
+    this.#startAs({ app: from.work.app, route: from.work.route, wishes: self, signal: this.signal });
+  }
+
+  #mayRetain(more: number): boolean {
+    if (this.#retainedBytes > MAX_RETAINED) return false;
+    if (!this.#context.retained.take(more)) return false;
+    this.#budgeted += more;
+    return true;
+  }
+
+  #dropRetained(): void {
+    this.#retained = undefined;
+    if (this.#budgeted > 0) this.#context.retained.giveBack(this.#budgeted);
+    this.#budgeted = 0;
   }
 
   #settleTunnel(): void {
@@ -369,11 +543,12 @@ export class Exchange implements Work, ResponseSink {
   #settle(error: AppError | undefined): void {
     if (this.#settled) return;
     this.#settled = true;
-    this.#retained = undefined;
+    this.#dropRetained();
+    this.#replay?.timer?.cancel();
     this.#claim?.release();
     this.#claim = undefined;
     const settlement = {
-      work: this,
+      work: this.#work,
       machine: this.#machine,
       error,
       code: error?.code,

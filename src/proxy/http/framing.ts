@@ -27,18 +27,27 @@ export function responseFraming(head: HeadParser, toHead: boolean): Framing {
   return declared;
 }
 
+/**
+ * Whether between the colon and the value of a framing field there is anything but spaces. A tab is allowed there (RFC
+ * 9110 §5.6.3), but nginx takes it for a part of the value; nobody sends it in good faith.
+ */
+function isOddlySpaced(head: HeadParser, index: number): boolean {
+  const tab = head.text.indexOf("\t", head.nameEnd[index]);
+  return tab !== -1 && tab < (index + 1 < head.count ? (head.nameStart[index + 1] ?? 0) : head.text.length);
+}
+
 function declaredFraming(head: HeadParser): Framing {
   let length = UNTIL_CLOSE;
   let chunked = false;
   for (let i = 0; i < head.count; i++) {
     const kind = head.kinds[i];
     if (kind === NAME["content-length"]) {
-      if (length !== UNTIL_CLOSE || isUnderscored(head, i)) return AMBIGUOUS;
+      if (length !== UNTIL_CLOSE || isUnderscored(head, i) || isOddlySpaced(head, i)) return AMBIGUOUS;
       length = parseLength(head.text, head.valueStart[i] ?? 0, head.valueEnd[i] ?? 0);
       if (length === AMBIGUOUS) return AMBIGUOUS;
     } else if (kind === NAME["transfer-encoding"]) {
       // HTTP/1.0 knows no transfer codings: whoever sends one there has changed the message on its way.
-      if (chunked || head.minor === 0 || isUnderscored(head, i)) return AMBIGUOUS;
+      if (chunked || head.minor === 0 || isUnderscored(head, i) || isOddlySpaced(head, i)) return AMBIGUOUS;
       const value = head.value(i);
       if (value !== "chunked" && value.toLowerCase() !== "chunked") {
         return /^[a-z]+(?:[ \t]*,[ \t]*[a-z]+)*[ \t]*,[ \t]*chunked$/i.test(value) && length === UNTIL_CLOSE

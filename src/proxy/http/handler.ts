@@ -13,6 +13,7 @@ import { HeadParser } from "./head.ts";
 import { Http1Connection } from "./relay.ts";
 import { clientFacts } from "./request-head.ts";
 import { RequestIds } from "./request-id.ts";
+import { RetainedBytes } from "./retained-bytes.ts";
 import { Sweeper } from "./sweeper.ts";
 import { UpstreamPool } from "./upstream-pool.ts";
 
@@ -57,6 +58,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
     sweeper,
     pool: new UpstreamPool(options.clock, parser, sweeper),
     ids: new RequestIds(options.clock, options.random, options.region),
+    retained: new RetainedBytes(options.limits.replayMemory),
   };
   const open = new Set<Http1Connection>();
   let draining = false;

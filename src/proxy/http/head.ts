@@ -38,6 +38,8 @@ export class HeadParser {
   minor = 1;
   /** Number of fields. */
   count = 0;
+  /** Bit n is set when a field of kind n is there. */
+  seen = 0;
   readonly kinds = new Uint8Array(MAX_FIELDS);
   readonly nameStart = new Int32Array(MAX_FIELDS);
   readonly nameEnd = new Int32Array(MAX_FIELDS);
@@ -112,6 +114,10 @@ export class HeadParser {
     return trailersEnd;
   }
 
+  has(kind: KnownName): boolean {
+    return (this.seen & (1 << kind)) !== 0;
+  }
+
   value(index: number): string {
     return this.text.slice(this.valueStart[index], this.valueEnd[index]);
   }
@@ -144,6 +150,7 @@ export class HeadParser {
   #fields(bytes: Buffer, from: number, origin: number, end: number): number {
     let i = from;
     let count = 0;
+    let seen = 0;
     for (;;) {
       if (i >= end) return this.#unfinished(origin, end);
       if (bytes[i] === CR) {
@@ -168,7 +175,9 @@ export class HeadParser {
       while (valueEnd > valueStart && (bytes[valueEnd - 1] === SP || bytes[valueEnd - 1] === HTAB)) valueEnd--;
       i += 2;
       if (count === MAX_FIELDS) return this.#refuse(`more than ${MAX_FIELDS} fields`, "too-many-fields");
-      this.kinds[count] = classify(bytes, nameStart, nameEnd);
+      const kind = classify(bytes, nameStart, nameEnd);
+      seen |= 1 << kind;
+      this.kinds[count] = kind;
       this.nameStart[count] = nameStart - origin;
       this.nameEnd[count] = nameEnd - origin;
       this.valueStart[count] = valueStart - origin;
@@ -177,6 +186,7 @@ export class HeadParser {
     }
     if (i + 2 - origin > MAX_HEAD_BYTES) return this.#refuse("the head is too large", "too-large");
     this.count = count;
+    this.seen = seen;
     return i + 2;
   }
 

@@ -306,6 +306,7 @@ export class Http1Connection implements Downstream, Swept {
     this.#bodyLeft = request.framing;
     const requestId = this.#context.ids.next();
     const exchange = new Exchange(this.#context, this, this.#connection, request, {
+      facts: this.#facts,
       requestId,
       lines: this.#requestLines(requestId),
       since: this.#context.clock.now(),

@@ -1,11 +1,12 @@
 /** A request's head as it goes on to the Machine: what is checked, removed and added (reference §4.1, design §4.7). Pure. */
 import type { ErrorCode } from "../../core/errors.ts";
-import { parseMachineId, parseRegionCode, type MachineId, type RegionCode } from "../../core/ids.ts";
+import { parseMachineId, type MachineId, type RegionCode } from "../../core/ids.ts";
 import { NO_WISHES, type Wishes } from "../context.ts";
 import { HOST } from "./characters.ts";
 import { AMBIGUOUS, type Framing, requestFraming, UNKNOWN_CODING } from "./framing.ts";
 import { type HeadParser, isHopByHop } from "./head.ts";
 import { NAME } from "./known-names.ts";
+import { expandRegions } from "./region-list.ts";
 
 /** What is the same for every request of one client connection. */
 export interface ClientFacts {
@@ -33,6 +34,8 @@ export interface RequestHead {
   /** Request line and fields for the Machine, without those that depend on it and without the empty line. */
   readonly text: string;
   readonly wishes: Wishes;
+  /** The head as the client sent it, for replays that change it. */
+  readonly raw: string;
 }
 
 export interface Refusal {
@@ -77,6 +80,10 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
   const framing = requestFraming(head);
   if (framing === AMBIGUOUS) return { code: "FP07", detail: "the length of the body is ambiguous" };
   if (framing === UNKNOWN_CODING) return { code: "FP14", detail: "a transfer coding other than chunked" };
+  if (head.minor === 0 && framing !== 0 && (method === "GET" || method === "HEAD" || method === "DELETE")) {
+    // Old servers take what follows for the next request (RFC 9112 §11.2; HAProxy refuses it too).
+    return { code: "FP07", detail: `a body with ${method} in HTTP/1.0` };
+  }
 
   const text = head.text;
   const fieldsEnd = text.length - 2;
@@ -100,7 +107,7 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
       case NAME.host:
         if (host !== undefined) return { code: "FP07", detail: "more than one Host" };
         host = head.value(i);
-        if (!isHost(host)) return { code: "FP07", detail: "Host has bytes that it may not have" };
+        if (!isHost(host)) return { code: "FP07", detail: "Host is empty or has bytes that it may not have" };
         break;
       case NAME.connection: {
         drop = true;
@@ -125,7 +132,8 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
         if (head.minor === 0) drop = true;
         else if (head.value(i).toLowerCase() !== "100-continue") {
           return { code: "FP14", status: 417, detail: "an unknown expectation" };
-        } else expectsContinue = true;
+        } else if (expectsContinue) return { code: "FP07", detail: "more than one expectation" };
+        else expectsContinue = true;
         break;
       case NAME["transfer-encoding"]:
         // One spelling for all: a server that knows only lower case must not see no coding here.
@@ -173,7 +181,10 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
   if (target === undefined) return { code: "FP07", detail: "the request target has no known form" };
   if (host === undefined && head.minor === 1) return { code: "FP07", detail: "Host is missing" };
   if (target.authority !== undefined) {
-    // RFC 9112 §3.2.2: the target's authority counts, whatever Host says.
+    // RFC 9112 §3.2.2 lets the target's authority win; HAProxy refuses two that differ, and so do we.
+    if (host !== undefined && host.toLowerCase() !== target.authority.toLowerCase()) {
+      return { code: "FP07", detail: "Host is not that of the target" };
+    }
     if (host !== undefined) out = withoutNominated(out, HOST_NAME);
     host = target.authority;
     out = `Host: ${host}\r\n${out}`;
@@ -203,6 +214,7 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
     upgrade: mayUpgrade ? upgrade : undefined,
     text: `${line}${out}${facts.lines}X-Forwarded-For: ${forwardedFor}${facts.client}, ${facts.destination}\r\n`,
     wishes,
+    raw: text,
   };
 }
 
@@ -217,10 +229,19 @@ export const PASSED_FLY_FIELDS: ReadonlySet<string> = new Set([
   "fly-replay-cache-control",
 ]);
 
+/** `host`, `host:port`, `[address]:port`; never empty. */
 export function isHost(value: string): boolean {
-  for (let i = 0; i < value.length; i++) if (HOST[value.charCodeAt(i)] !== 1) return false;
-  return true;
+  if (value === "") return false;
+  let plain = true;
+  for (let i = 0; i < value.length; i++) {
+    const byte = value.charCodeAt(i);
+    if (HOST[byte] !== 1) return false;
+    if (byte === 0x3a || byte === 0x5b || byte === 0x5d) plain = false;
+  }
+  return plain || HOST_AND_PORT.test(value);
 }
+
+const HOST_AND_PORT = /^(?:[^:[\]]+|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i;
 
 export function hasUnderscore(head: HeadParser, index: number): boolean {
   const at = head.text.indexOf("_", head.nameStart[index]);
@@ -256,8 +277,9 @@ export function readWish(wishes: Wishes, name: string, value: string): Wishes | 
   switch (name) {
     case "fly-prefer-region":
     case "fly-force-region": {
-      const regions = readRegions(value);
+      const regions = expandRegions(value);
       if (regions === undefined) return undefined;
+      if (regions === "any") return wishes;
       return name === "fly-prefer-region"
         ? { ...wishes, preferRegions: regions }
         : { ...wishes, forceRegions: regions };
@@ -274,15 +296,4 @@ export function readWish(wishes: Wishes, name: string, value: string): Wishes | 
     default:
       return wishes;
   }
-}
-
-export function readRegions(value: string): readonly RegionCode[] | undefined {
-  if (value.length > 200) return undefined;
-  const regions: RegionCode[] = [];
-  for (const item of value.split(",")) {
-    const code = parseRegionCode(item.trim().toLowerCase());
-    if (!code.ok) return undefined;
-    regions.push(code.value);
-  }
-  return regions;
 }

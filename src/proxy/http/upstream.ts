@@ -10,6 +10,8 @@ import { responseKeepsAlive } from "./response-head.ts";
 
 /** Who waits for the response. Calls are synchronous and in order; the parser's head is valid during the call. */
 export interface ResponseSink {
+  /** Whether chunks of this response are handed on as data only. */
+  decodes(head: HeadParser): boolean;
   /** A response below 200 that is not 101. */
   onInformational(head: HeadParser): void;
   /** 101. Whatever comes from now on is `onBody`. */
@@ -56,7 +58,6 @@ export class UpstreamConnection {
   #left = 0;
   #chunks: ChunkedReader | undefined;
   #toHead = false;
-  #decode = false;
   #mayUpgrade = false;
   #keepsAlive = true;
 
@@ -74,12 +75,11 @@ export class UpstreamConnection {
     socket.resume();
   }
 
-  /** Before a request's bytes are written. `decode`: hand on data without chunk framing. */
-  begin(sink: ResponseSink, how: { toHead: boolean; decode: boolean; mayUpgrade: boolean }): void {
+  /** Before a request's bytes are written. */
+  begin(sink: ResponseSink, how: { toHead: boolean; mayUpgrade: boolean }): void {
     this.#sink = sink;
     this.#state = HEAD;
     this.#toHead = how.toHead;
-    this.#decode = how.decode;
     this.#mayUpgrade = how.mayUpgrade;
     this.#chunks = undefined;
     this.answered = false;
@@ -203,7 +203,7 @@ export class UpstreamConnection {
       return;
     }
     // The chunk reader uses the parser too, for trailers: the head goes out first.
-    const chunks = new ChunkedReader(this.#decode, parser);
+    const chunks = new ChunkedReader(this.#sink?.decodes(parser) ?? false, parser);
     this.#chunks = chunks;
     this.#state = CHUNKS;
     if (there === 0 || !endsChunks(bytes)) {

@@ -1,0 +1,267 @@
+import { createServer as createHttpServer } from "node:http";
+import { connect, createServer, type AddressInfo } from "node:net";
+import { once } from "node:events";
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { systemClock } from "../../../src/core/clock.ts";
+import type { RegionCode } from "../../../src/core/ids.ts";
+import { ms } from "../../../src/core/units.ts";
+import { createHttpHandler, type HttpHandler } from "../../../src/proxy/http/handler.ts";
+import { connectionTo, httpRoute, LIMITS, StaticReach } from "../../support/static-reach.ts";
+import { EMPTY_VIEW, listen, startFront } from "./harness.ts";
+import { inPieces, oddRequests, oddResponse, seeded } from "./odd-streams.ts";
+import { hasProgram, type Peer, startHaproxy, startNginx } from "./peers.ts";
+
+const STREAMS = Number(process.env["FLYCAST_STREAMS"] ?? 2000);
+const RESPONSES = Math.ceil(STREAMS / 2);
+const SEED = Number(process.env["FLYCAST_SEED"] ?? Date.now() % 1_000_000);
+const LANES = 200;
+const CI = process.env["CI"] === "true";
+const present = hasProgram("haproxy") && hasProgram("nginx");
+
+const UNKNOWN_METHOD = "a method that the origin does not know";
+
+/** What an origin read: `METHOD target body`, one string for each request. */
+type Reading = string[];
+
+/** An origin that answers everything, and remembers what it read by the lane in which it came. */
+class RecordingOrigin {
+  readonly readings = new Map<string, Reading>();
+  /** Requests that no proxy marked: it had taken their bytes for something else. */
+  readonly orphans: string[] = [];
+  port = 0;
+  readonly #lane: (headers: Record<string, string | string[] | undefined>) => string | undefined;
+  readonly #server = createHttpServer((request, response) => {
+    let body = "";
+    request.setEncoding("latin1");
+    request.on("data", (chunk: string) => (body += chunk));
+    request.on("end", () => {
+      const lane = this.#lane(request.headers);
+      const target = (request.url ?? "").replace(/^http:\/\/[^/]*/, "");
+      const reading = `${request.method} ${target} ${JSON.stringify(body)}`;
+      if (lane === undefined) this.orphans.push(reading);
+      else this.readings.set(lane, [...(this.readings.get(lane) ?? []), reading]);
+      response.end("ok");
+    });
+  });
+
+  constructor(lane: (headers: Record<string, string | string[] | undefined>) => string | undefined) {
+    this.#lane = lane;
+    this.#server.on("clientError", (error, socket) => {
+      // Only a method that the origin does not know gets here from a proxy that is in order.
+      const packet = ((error as Error & { rawPacket?: Buffer }).rawPacket ?? Buffer.alloc(0)).toString("latin1");
+      const lane = /^X-Lane: (\d+)|lane-(\d+)/im.exec(packet);
+      const reading = lane?.[1] ?? lane?.[2];
+      if (reading !== undefined && /Invalid method/.test(error.message)) {
+        this.readings.set(reading, [...(this.readings.get(reading) ?? []), UNKNOWN_METHOD]);
+      } else this.refused.push(`${String(error)} ${JSON.stringify(packet)}`);
+      socket.destroy();
+    });
+  }
+  /** Bytes that the origin's own strict parser refused after a proxy had let them pass. */
+  readonly refused: string[] = [];
+
+  async start(): Promise<void> {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.port = (this.#server.address() as AddressInfo).port;
+  }
+
+  close(): void {
+    this.#server.close();
+    this.#server.closeAllConnections();
+  }
+}
+
+/** Sends the pieces, waits until the proxy closes, and returns the client's own port. */
+async function send(port: number, pieces: readonly string[]): Promise<string> {
+  const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+  await once(socket, "connect");
+  const lane = String(socket.localPort);
+  socket.on("error", () => undefined);
+  socket.resume();
+  const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  for (const piece of pieces) {
+    socket.write(piece, "latin1");
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  await closed;
+  return lane;
+}
+
+/** Runs jobs in so many lanes at once. */
+async function inLanes(count: number, lanes: number, job: (index: number) => Promise<void>): Promise<void> {
+  let next = 0;
+  await Promise.all(
+    Array.from({ length: lanes }, async () => {
+      while (next < count) await job(next++);
+    }),
+  );
+}
+
+/** nginx takes a tab before a value for a part of it, and so refuses it in Host. RFC 9110 §5.5 and HAProxy do not. */
+const NGINX_ALONE = /Host:[ ]*\t|Host:[^\r\n]*\t[ \t]*\r/i;
+
+const LANE_HEADER = (headers: Record<string, string | string[] | undefined>): string | undefined =>
+  typeof headers["x-lane"] === "string" ? headers["x-lane"] : undefined;
+
+describe.skipIf(!present && !CI)("against HAProxy and nginx", () => {
+  const ours = new RecordingOrigin((headers) => String(headers["fly-client-ip"] ?? "").split("lane-")[1]);
+  const haproxys = new RecordingOrigin(LANE_HEADER);
+  const nginxs = new RecordingOrigin(LANE_HEADER);
+  let haproxy: Peer;
+  let nginx: Peer;
+  let handler: HttpHandler;
+  let front: number;
+
+  beforeAll(async () => {
+    await Promise.all([ours.start(), haproxys.start(), nginxs.start()]);
+    [haproxy, nginx] = await Promise.all([startHaproxy(haproxys.port), startNginx(nginxs.port)]);
+    handler = createHttpHandler({
+      reach: new StaticReach(() => ours.port),
+      view: EMPTY_VIEW,
+      limits: { ...LIMITS, headTimeout: ms(500), keepaliveTimeout: ms(500) },
+      clock: systemClock,
+      random: randomBytes,
+      region: "iad" as RegionCode,
+      signer: undefined,
+      onSettled: () => undefined,
+      log: { error: (details, message) => console.error(message, details) },
+    });
+    const connection = connectionTo(httpRoute({ type: "requests" }), systemClock);
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      const caller = { ...connection.caller, address: `lane-${socket.remotePort}` };
+      void handler.serve({ ...connection, caller }, socket, undefined);
+    });
+    front = await listen(server);
+    server.unref();
+  });
+
+  afterAll(async () => {
+    await Promise.all([haproxy?.close(), nginx?.close(), handler?.close()]);
+    for (const origin of [ours, haproxys, nginxs]) origin.close();
+  });
+
+  async function readings(pieces: readonly string[]): Promise<{ ours: Reading; haproxy: Reading; nginx: Reading }> {
+    const [a, b, c] = await Promise.all([send(front, pieces), send(haproxy.port, pieces), send(nginx.port, pieces)]);
+    const take = (origin: RecordingOrigin, lane: string): Reading => {
+      const reading = origin.readings.get(lane) ?? [];
+      origin.readings.delete(lane);
+      return reading;
+    };
+    return { ours: take(ours, a), haproxy: take(haproxys, b), nginx: take(nginxs, c) };
+  }
+
+  /** Undefined when they agree on every request that we passed on. */
+  function disagreement(read: Awaited<ReturnType<typeof readings>>): string | undefined {
+    for (const [index, request] of read.ours.entries()) {
+      if (request === UNKNOWN_METHOD) return undefined; // some proxies close after the origin did, some go on
+      if (read.haproxy[index] !== request) return `HAProxy: ${read.haproxy[index] ?? "refused"}; ours: ${request}`;
+      if (read.nginx[index] !== request) return `nginx: ${read.nginx[index] ?? "refused"}; ours: ${request}`;
+    }
+    return undefined;
+  }
+
+  test(`${STREAMS} odd streams of requests: what we pass on, both read as we do (seed ${SEED})`, async () => {
+    const findings: string[] = [];
+    let passed = 0;
+    await inLanes(STREAMS, LANES, async (index) => {
+      const random = seeded(SEED * 1_000_003 + index);
+      const stream = oddRequests(random);
+      const pieces = inPieces(stream, random);
+      if (NGINX_ALONE.test(stream)) return;
+      const read = await readings(pieces);
+      passed += read.ours.length;
+      if (disagreement(read) === undefined) return;
+      // A second look, in case one of them was only slow.
+      const again = disagreement(await readings(pieces));
+      if (again !== undefined) findings.push(`${JSON.stringify(stream)}\n    ${again}`);
+    });
+    console.log(`differential: seed ${SEED}, ${STREAMS} streams, ${passed} requests passed on`);
+    expect(findings.join("\n")).toBe("");
+    expect(ours.orphans).toEqual([]);
+    expect(ours.refused.filter((error) => !error.includes("ECONNRESET") && !error.includes("aborted"))).toEqual([]);
+    expect(passed).toBeGreaterThan(STREAMS / 8);
+  }, 600_000);
+
+  test(`${RESPONSES} odd answers: what we pass on as complete, both read as we do (seed ${SEED})`, async () => {
+    const origin = createServer({ noDelay: true }, (socket) => {
+      socket.on("error", () => undefined);
+      socket.once("data", (chunk: Buffer) => {
+        const index = Number(/^GET \/(\d+) /.exec(chunk.toString("latin1"))?.[1]);
+        void (async () => {
+          const random = seeded(SEED * 2_000_003 + index);
+          for (const piece of inPieces(oddResponse(random), random)) {
+            socket.write(piece, "latin1");
+            await new Promise<void>((resolve) => setImmediate(resolve));
+          }
+          socket.end();
+        })();
+      });
+    });
+    const port = await listen(origin);
+    const [theirHaproxy, theirNginx] = await Promise.all([startHaproxy(port), startNginx(port)]);
+    const our = await startFront(port, { type: "connections" });
+    const findings: string[] = [];
+    let passed = 0;
+    await inLanes(RESPONSES, 64, async (index) => {
+      const [ours, haproxys, nginxs] = await Promise.all(
+        [our.port, theirHaproxy.port, theirNginx.port].map((to) => ask(to, index)),
+      );
+      if (ours === undefined) return;
+      passed++;
+      if (haproxys !== ours) findings.push(`${index}: HAProxy ${haproxys}; ours ${ours}; ${shown(index)}`);
+      if (nginxs !== ours) findings.push(`${index}: nginx ${nginxs}; ours ${ours}; ${shown(index)}`);
+    });
+    await Promise.all([theirHaproxy.close(), theirNginx.close(), our.close()]);
+    origin.close();
+    console.log(`differential: seed ${SEED}, ${RESPONSES} answers, ${passed} passed on as complete`);
+    expect(findings.join("\n")).toBe("");
+    expect(passed).toBeGreaterThan(RESPONSES / 10);
+  }, 600_000);
+});
+
+function shown(index: number): string {
+  return JSON.stringify(oddResponse(seeded(SEED * 2_000_003 + index)));
+}
+
+/** The answer as `status body` when it is one of the Machine's and complete; undefined for an error or a part. */
+async function ask(port: number, index: number): Promise<string | undefined> {
+  const socket = connect({ port, host: "127.0.0.1" });
+  let text = "";
+  let broken = false;
+  socket.setEncoding("latin1");
+  socket.on("data", (chunk: string) => (text += chunk));
+  socket.on("error", () => (broken = true));
+  socket.write(`GET /${index} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+  await new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  const end = text.indexOf("\r\n\r\n");
+  if (broken || end === -1) return undefined;
+  const head = text.slice(0, end);
+  const status = head.split(" ")[1];
+  if (status === "502") return undefined;
+  const body = text.slice(end + 4);
+  const length = /^content-length: *(\d+)/im.exec(head)?.[1];
+  if (status === "204" || status === "304") return `${status} ${body}`;
+  if (/^transfer-encoding: *chunked/im.test(head)) {
+    const decoded = decodeChunks(body);
+    return decoded === undefined ? undefined : `${status} ${decoded}`;
+  }
+  if (length !== undefined && Number(length) !== body.length) return undefined;
+  return `${status} ${body}`;
+}
+
+function decodeChunks(text: string): string | undefined {
+  let rest = text;
+  let data = "";
+  for (;;) {
+    const match = /^([0-9a-f]+)[^\r]*\r\n/i.exec(rest);
+    if (match === null) return undefined;
+    const size = Number.parseInt(match[1] ?? "", 16);
+    rest = rest.slice(match[0].length);
+    if (size === 0) return rest.endsWith("\r\n") ? data : undefined;
+    if (rest.length < size + 2) return undefined;
+    data += rest.slice(0, size);
+    rest = rest.slice(size + 2);
+  }
+}

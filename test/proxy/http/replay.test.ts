@@ -1,0 +1,233 @@
+import { afterEach, describe, expect, test } from "vitest";
+import { AppError } from "../../../src/core/errors.ts";
+import type { AppName, MachineId } from "../../../src/core/ids.ts";
+import type { Work } from "../../../src/proxy/context.ts";
+import { parseReplayHeader, parseReplayJson } from "../../../src/proxy/http/replay-instruction.ts";
+import type { RegistryView } from "../../../src/registry/view.ts";
+import { httpRoute, MACHINE, StaticReach } from "../../support/static-reach.ts";
+import { dial, type Front, type RawOrigin, startFront, startRawOrigin } from "./harness.ts";
+
+const cleanups: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+const OTHER = "11111111111111" as MachineId;
+const ROUTE = httpRoute();
+
+/** Apps `web` and `api` in one organisation and network, `far` on another network. */
+const VIEW = {
+  app: (name: string) =>
+    ({
+      web: { name, org: "personal", network: 1 },
+      api: { name, org: "personal", network: 1 },
+      far: { name, org: "personal", network: 2 },
+    })[name],
+  machine: (id: string) =>
+    ({ [MACHINE]: { id, app: "web", region: "iad" }, [OTHER]: { id, app: "api", region: "ams" } })[id],
+  route: () => ROUTE,
+  routesOf: () => [ROUTE],
+} as unknown as RegistryView;
+
+async function start(): Promise<{ front: Front; origin: RawOrigin }> {
+  const origin = await startRawOrigin();
+  cleanups.push(() => origin.close());
+  const front = await startFront(origin.port, { type: "connections", view: VIEW });
+  cleanups.push(() => front.close());
+  return { front, origin };
+}
+
+const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/** Sees every piece of work that the handler claims for. */
+function watch(front: Front): Work[] {
+  const seen: Work[] = [];
+  const claim = StaticReach.prototype.claim.bind(front.reach);
+  front.reach.claim = (work) => {
+    seen.push(work);
+    return claim(work);
+  };
+  return seen;
+}
+
+describe("fly-replay", () => {
+  test("the request is sent again, body and all, to where the header says; the client sees only the second answer", async () => {
+    const { front, origin } = await start();
+    const works = watch(front);
+    const client = await dial(front.port);
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nfly-replay-src: forged\r\n\r\nhello");
+    const first = await origin.next();
+    await first.take("hello");
+    first.end("HTTP/1.1 200 OK\r\nfly-replay: app=api;region=ams;state=s1\r\nContent-Length: 6\r\n\r\nsecret");
+    const second = await origin.next();
+    const head = await second.takeHead();
+    expect(head).toMatch(new RegExp(`\\r\\nfly-replay-src: instance=${MACHINE};region=iad;t=\\d{16};state=s1\\r\\n`));
+    expect(head).not.toContain("forged");
+    await second.take("hello");
+    second.end(OK);
+    const answer = await client.take("\r\n\r\nok");
+    expect(answer).not.toContain("secret");
+    expect(works.map((work) => [work.app, work.wishes])).toEqual([
+      ["web", {}],
+      ["api", { forceRegions: ["ams"] }],
+    ]);
+    expect(front.reach.claims.size).toBe(0);
+    expect(front.settlements).toHaveLength(1);
+  });
+
+  test("the JSON form comes chunked as well, and may change path and headers", async () => {
+    const { front, origin } = await start();
+    const client = await dial(front.port);
+    client.send("GET /x HTTP/1.1\r\nHost: a\r\nX-Old: 1\r\n\r\n");
+    const first = await origin.next();
+    await first.takeHead();
+    const json = JSON.stringify({
+      instance: OTHER,
+      app: "api",
+      transform: { path: "/y?z", delete_headers: ["x-old"], set_headers: [{ name: "X-New", value: "2" }] },
+    });
+    first.end(
+      "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.fly.replay+json\r\nTransfer-Encoding: chunked\r\n\r\n" +
+        `${json.length.toString(16)}\r\n${json}\r\n0\r\n\r\n`,
+    );
+    const second = await origin.next();
+    const head = await second.takeHead();
+    expect(head).toMatch(/^GET \/y\?z HTTP\/1\.1\r\nHost: a\r\nX-New: 2\r\n/);
+    expect(head).not.toContain("X-Old");
+    second.end(OK);
+    await client.take("\r\n\r\nok");
+  });
+
+  test("a request may be replayed ten times, and no more", async () => {
+    const { front, origin } = await start();
+    const client = await dial(front.port);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (let i = 0; i < 11; i++) {
+      const machine = await origin.next();
+      await machine.takeHead();
+      machine.end("HTTP/1.1 200 OK\r\nfly-replay: elsewhere=true\r\nContent-Length: 0\r\n\r\n");
+    }
+    expect(await client.takeHead()).toMatch(/^HTTP\/1\.1 502 /);
+    await client.take("PA02: ");
+  });
+
+  const REFUSED: readonly (readonly [string, string, string])[] = [
+    ["an app that does not exist", "app=nobody", "PA04"],
+    ["an app on another network", "app=far", "PA05"],
+    ["an instance of another app", `instance=${OTHER}`, "PA03"],
+    ["no key=value", "nonsense", "PA03"],
+    ["an instance that is none", "instance=../x", "PA03"],
+  ];
+  for (const [name, instruction, code] of REFUSED) {
+    test(`${name} is refused with ${code}`, async () => {
+      const { front, origin } = await start();
+      const client = await dial(front.port);
+      client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+      const machine = await origin.next();
+      await machine.takeHead();
+      machine.end(`HTTP/1.1 200 OK\r\nfly-replay: ${instruction}\r\nContent-Length: 0\r\n\r\n`);
+      expect(await client.takeHead()).toMatch(/^HTTP\/1\.1 502 /);
+      await client.take(`${code}: `);
+      expect(front.reach.claims.size).toBe(0);
+    });
+  }
+
+  const BAD_TRANSFORMS: readonly (readonly [string, object])[] = [
+    ["a second length", { set_headers: [{ name: "Content-Length", value: "3" }] }],
+    ["a line break in a value", { set_headers: [{ name: "X", value: "1\r\nHost: b" }] }],
+    ["a name that is no token", { set_headers: [{ name: "X Y", value: "1" }] }],
+    ["a path with a space", { path: "/a b" }],
+  ];
+  for (const [name, transform] of BAD_TRANSFORMS) {
+    test(`a transform with ${name} is refused with PA03`, async () => {
+      const { front, origin } = await start();
+      const client = await dial(front.port);
+      client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+      const machine = await origin.next();
+      await machine.takeHead();
+      const json = JSON.stringify({ transform });
+      machine.end(
+        `HTTP/1.1 200 OK\r\nContent-Type: application/vnd.fly.replay+json\r\nContent-Length: ${json.length}\r\n\r\n${json}`,
+      );
+      await client.take("PA03: ");
+    });
+  }
+
+  test("a body above 1 MB cannot be replayed (PA01)", async () => {
+    const { front, origin } = await start();
+    const client = await dial(front.port);
+    const size = 1_500_000;
+    client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${size}\r\n\r\n${"x".repeat(size)}`);
+    const machine = await origin.next();
+    await machine.takeHead();
+    await machine.until((peer) => peer.received.length === size);
+    machine.end("HTTP/1.1 200 OK\r\nfly-replay: elsewhere=true\r\nContent-Length: 0\r\n\r\n");
+    expect(await client.takeHead()).toMatch(/^HTTP\/1\.1 413 /);
+    await client.take("PA01: ");
+  });
+
+  test("with a fallback the app gets the request back, told why, and may not replay it again", async () => {
+    const { front, origin } = await start();
+    const works = watch(front);
+    const client = await dial(front.port);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    const first = await origin.next();
+    await first.takeHead();
+    const claim = front.reach.claim.bind(front.reach);
+    front.reach.claim = (work) => {
+      if (work.app !== ("api" as AppName)) return claim(work);
+      throw new AppError("PR01");
+    };
+    first.end("HTTP/1.1 200 OK\r\nfly-replay: app=api;fallback=force_self\r\nContent-Length: 0\r\n\r\n");
+    const again = await origin.next();
+    expect(await again.takeHead()).toMatch(
+      new RegExp(
+        `\\r\\nfly-replay-failed: instance=${MACHINE};app=web;region=iad;replay_source=api;reason=no_candidate;elapsed_ms=\\d+\\r\\n`,
+      ),
+    );
+    expect(works.at(-1)?.wishes).toEqual({ forceMachine: MACHINE });
+    again.end("HTTP/1.1 200 OK\r\nfly-replay: app=api\r\nContent-Length: 0\r\n\r\n");
+    await client.take("PA03: ");
+  });
+
+  test("a replay that finds nobody in its time fails, or falls back", async () => {
+    const { front, origin } = await start();
+    const client = await dial(front.port);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    const first = await origin.next();
+    await first.takeHead();
+    const claim = front.reach.claim.bind(front.reach);
+    front.reach.claim = (work) => {
+      if (work.app !== ("api" as AppName)) return claim(work);
+      return new Promise((_, reject) =>
+        work.signal.addEventListener("abort", () => reject(work.signal.reason as Error)),
+      );
+    };
+    first.end("HTTP/1.1 200 OK\r\nfly-replay: app=api;timeout=20ms;fallback=prefer_self\r\nContent-Length: 0\r\n\r\n");
+    const again = await origin.next();
+    expect(await again.takeHead()).toMatch(/;reason=timeout;/);
+    again.end(OK);
+    await client.take("\r\n\r\nok");
+  });
+});
+
+describe("instructions", () => {
+  test("list values in quotes, aliases and unknown keys", () => {
+    expect(parseReplayHeader('region="iad, ord";elsewhere=true;future=1;state="a;b"')).toMatchObject({
+      ok: true,
+      value: { regions: ["iad", "ord"], elsewhere: true, state: "a;b" },
+    });
+    const eu = parseReplayJson('{"region":"eu"}');
+    expect(eu.ok && eu.value.regions).toContain("fra");
+    expect(parseReplayHeader("region=any")).toMatchObject({ ok: true, value: { regions: undefined } });
+  });
+
+  test("what is malformed is refused", () => {
+    for (const text of ["", "region", "timeout=10", "fallback=no", "state=\x07", "region=../x", "app=A_B"]) {
+      expect(parseReplayHeader(text).ok, text).toBe(false);
+    }
+    for (const text of ["", "[]", "null", '{"app":1}', '{"transform":[]}', '{"transform":{"set_headers":[{}]}}']) {
+      expect(parseReplayJson(text).ok, text).toBe(false);
+    }
+  });
+});
