@@ -98,19 +98,26 @@ export function createDns(options: DnsOptions): DnsService {
     return { network: how.network, region: how.region ?? options.region ?? DEFAULT_REGION };
   }
 
-  function keep(detach: Detach): Detach {
+  function keep(socket: UdpSocket | Server, detach: Detach): Detach {
     const once = (): void => {
+      socket.off("close", once);
       if (attached.delete(once)) detach();
     };
     attached.add(once);
+    // A network that goes takes its sockets with it; nobody has to tell us as well.
+    socket.on("close", once);
     return once;
   }
 
   return {
     attachUdp: (socket, how) =>
-      keep(serveUdp(socket, { resolve, askerOf: rememberAskers(options.clock, (source) => askerOf(how, source)) })),
+      keep(
+        socket,
+        serveUdp(socket, { resolve, askerOf: rememberAskers(options.clock, (source) => askerOf(how, source)) }),
+      ),
     attachTcp: (server, how) =>
       keep(
+        server,
         serveTcp(server, {
           resolve,
           askerOf: (source) => askerOf(how, source),

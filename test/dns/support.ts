@@ -34,7 +34,12 @@ export async function bindPair(host = "127.0.0.1"): Promise<{ udp: UdpSocket; tc
     try {
       const udp = await directOutside.bindUdp(host, port);
       cleanUp(() => {
-        udp.close();
+        // A test may have closed them already.
+        try {
+          udp.close();
+        } catch {
+          // ERR_SOCKET_DGRAM_NOT_RUNNING
+        }
         tcp.close();
       });
       return { udp, tcp, port };

@@ -95,3 +95,16 @@ test("sockets come and go: each is answered by its own rule until it is detached
   expect(later.tcp.listenerCount("connection")).toBe(0);
   expect((await askFrom("127.0.0.9", port, "web.internal")).answers).toEqual([web]);
 });
+
+test("a socket that is closed by its maker is forgotten", async () => {
+  const { dns } = await serve(landscape, { how: { network: HOME }, identify });
+  const gone = await bindPair();
+  dns.attachUdp(gone.udp, { network: HOME });
+  dns.attachTcp(gone.tcp, { network: HOME });
+  const closed = Promise.all([once(gone.udp, "close"), once(gone.tcp, "close")]);
+  gone.udp.close();
+  gone.tcp.close();
+  await closed;
+  expect(gone.udp.listenerCount("message")).toBe(0);
+  expect(gone.tcp.listenerCount("connection")).toBe(0);
+});
