@@ -12,7 +12,7 @@
  * tells of a write, at most ten times a second.
  */
 import { appendFileSync, closeSync, ftruncateSync, openSync, fstatSync, fchmodSync, mkdirSync } from "node:fs";
-import { readSync, renameSync, writeFileSync, writeSync, watch, type FSWatcher } from "node:fs";
+import { readSync, realpathSync, renameSync, writeFileSync, writeSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 
 /** Of each of the two files. */
@@ -27,6 +27,16 @@ export function outputPaths(folder: string): { log: string; times: string; oldLo
     oldLog: join(folder, "output.1.log"),
     oldTimes: join(folder, "output.1.times"),
   };
+}
+
+/** Path of the output file as the kernel tells it of a process that writes to it. */
+export function realOutputPath(folder: string): string {
+  const { log } = outputPaths(folder);
+  try {
+    return realpathSync(log);
+  } catch {
+    return log; // not there: nobody writes to it
+  }
 }
 
 /** Opens the file for a Machine's standard output and error. The caller closes it. */

@@ -12,6 +12,7 @@ import type { Machine } from "../../registry/model.ts";
 import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
 import { existingLogs, readLog, tailOf, type LogOptions } from "./log-reader.ts";
 import { freezeAll, killAll, membersOfFamily, membersOfPlace, thawAll, type SignalMembers } from "./members.ts";
+import { realOutputPath } from "./output-files.ts";
 import { preflight } from "./preflight.ts";
 import { isSameProcess, readProcess, trySignal } from "./processes.ts";
 import { explainRefusal, launchChain, parentDeathWrapper } from "./launch.ts";
@@ -329,7 +330,8 @@ class Driver implements ProcessDriver {
     if (this.#namespaces) return membersOfPlace(life.place);
     const { key } = life;
     if (key !== undefined) return (signal) => this.#starter.sweep(key, signal).catch(() => []);
-    return membersOfFamily({ id: life.id, main: life.pid, since: life.startTime });
+    const output = realOutputPath(this.#machineFolder(life.id));
+    return membersOfFamily({ id: life.id, main: life.pid, since: life.startTime, output });
   }
 
   #signalMain(life: Life, signal: NodeJS.Signals): void {

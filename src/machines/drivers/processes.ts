@@ -19,6 +19,8 @@ export interface FamilyMark {
   readonly main: number | undefined;
   /** Start time of the main process: nothing of the Machine is older. */
   readonly since: number;
+  /** Real path of the file that its output goes to. */
+  readonly output: string;
 }
 
 /** Parses /proc/PID/stat (proc_pid_stat(5)). The name in parentheses may hold anything, so fields count from the last one. */
@@ -70,16 +72,17 @@ export function isSameProcess(pid: number, startTime: number): boolean {
 }
 
 /**
- * Every living process of a Machine that has no namespace of its own: the session of its main process, all descendants
- * of those, and whatever carries the Machine's id in its environment. The last finds daemons that left both behind;
- * the second finds those that overwrote their environment (Postgres does, for its process titles).
+ * Every living process of a Machine that has no namespace of its own: the session of its main process, whoever carries
+ * the Machine's id in its environment or writes to its output, and all descendants of those. Each finds what others
+ * miss: a daemon leaves session and parent, Postgres backends leave the session and overwrite their environment with
+ * their titles, and when their parent has been killed it is only their output that tells.
  */
 export function familyOf(mark: FamilyMark, all: readonly ProcessInfo[] = listProcesses()): readonly ProcessInfo[] {
   const members = new Set<number>();
   for (const info of all) {
     // Flycast may itself run inside somebody's Machine and then carries an id too, but it is older than its own Machines.
     if (info.pid === process.pid || info.startTime < mark.since) continue;
-    if (info.pid === mark.main || info.session === mark.main || carriesId(info.pid, mark.id)) members.add(info.pid);
+    if (info.pid === mark.main || info.session === mark.main || carries(info.pid, mark)) members.add(info.pid);
   }
   for (let grown = true; grown;) {
     grown = false;
@@ -92,12 +95,13 @@ export function familyOf(mark: FamilyMark, all: readonly ProcessInfo[] = listPro
   return all.filter((info) => members.has(info.pid) && isLiving(info));
 }
 
-function carriesId(pid: number, id: string): boolean {
+function carries(pid: number, mark: FamilyMark): boolean {
   try {
     const environment = readFileSync(`/proc/${pid}/environ`, "latin1");
-    return `\0${environment}\0`.includes(`\0FLY_MACHINE_ID=${id}\0`);
+    if (`\0${environment}\0`.includes(`\0FLY_MACHINE_ID=${mark.id}\0`)) return true;
+    return [1, 2].some((descriptor) => readlinkSync(`/proc/${pid}/fd/${descriptor}`) === mark.output);
   } catch {
-    return false; // gone, or somebody else's
+    return false; // gone, without output, or somebody else's
   }
 }
 

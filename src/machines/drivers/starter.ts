@@ -7,9 +7,9 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync } from "node:fs";
-import { familyOf, bootId, pidNamespace, readProcess, trySignal, type FamilyMark } from "./processes.ts";
+import { familyOf, isSameProcess, bootId, pidNamespace, readProcess, trySignal, type FamilyMark } from "./processes.ts";
 import { removeLife, writeLife, type LifeRecord } from "./life-file.ts";
-import { openOutput, OutputKeeper } from "./output-files.ts";
+import { openOutput, OutputKeeper, realOutputPath } from "./output-files.ts";
 import { parseOrder, type Report, type StartOrder } from "./starter-protocol.ts";
 
 interface Child {
@@ -64,7 +64,7 @@ function start(order: StartOrder): void {
   // After the report: no wake waits for a file.
   attempt(() => writeLife(order.folder, { ...life, starter: process.pid }));
   const keeper = attempt(() => new OutputKeeper(order.folder));
-  const mark = { id: order.id, main: pid, since: startTime };
+  const mark = { id: order.id, main: pid, since: startTime, output: realOutputPath(order.folder) };
   children.set(order.key, { order, process: child, mark, keeper });
   child.once("exit", (code, signal) => ended(order.key, { ...life, starter: process.pid }, code, signal));
 }
@@ -92,11 +92,21 @@ function ended(key: number, life: LifeRecord, code: number | null, signal: strin
 }
 
 /** Kills until nobody is left. A process that the kernel holds (a dead disk) is given up after five seconds. */
-function sweepAway(mark: FamilyMark, done: () => void, until = Date.now() + 5000, pause = 1): void {
-  const left = familyOf(mark);
-  for (const { pid } of left) trySignal(pid, "SIGKILL");
-  if (left.length === 0 || Date.now() > until) done();
-  else setTimeout(() => sweepAway(mark, done, until, Math.min(50, pause * 2)), pause);
+function sweepAway(mark: FamilyMark, done: () => void): void {
+  const until = Date.now() + 5000;
+  // A dying process loses its environment and descriptors before its ports are free: those once seen are waited for.
+  const seen = new Map<number, number>();
+  const round = (pause: number): void => {
+    const found = familyOf(mark);
+    for (const { pid, startTime } of found) {
+      seen.set(pid, startTime);
+      trySignal(pid, "SIGKILL");
+    }
+    for (const [pid, startTime] of seen) if (!isSameProcess(pid, startTime)) seen.delete(pid);
+    if ((found.length === 0 && seen.size === 0) || Date.now() > until) done();
+    else setTimeout(() => round(Math.min(50, pause * 2)), pause);
+  };
+  round(1);
 }
 
 /** The Machine matters more than what we note about it: a full disk must not end it. */

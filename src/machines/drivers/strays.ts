@@ -5,6 +5,7 @@ import type { Clock } from "../../core/clock.ts";
 import { ms } from "../../core/units.ts";
 import { readLife, removeLife, type LifeRecord } from "./life-file.ts";
 import { killAll, membersOfFamily } from "./members.ts";
+import { realOutputPath } from "./output-files.ts";
 import { bootId, isSameProcess, pidNamespace, readProcess } from "./processes.ts";
 
 /**
@@ -30,7 +31,9 @@ export async function endStrays(folder: string, clock: Clock, keep: ReadonlySet<
       // Somebody else may have the pid by now, and then the session of that number is theirs too.
       const ours = state === "runs" || readProcess(record.pid) === undefined;
       let found = 0;
-      const members = membersOfFamily({ id: name, main: ours ? record.pid : undefined, since: record.startTime });
+      const main = ours ? record.pid : undefined;
+      const output = realOutputPath(machineFolder);
+      const members = membersOfFamily({ id: name, main, since: record.startTime, output });
       await killAll(
         async (signal) => {
           const now = await members(signal);

@@ -145,9 +145,7 @@ describe("the process driver", () => {
 
   test("the kill signal goes to the main process alone, and SIGKILL to whoever is left", async () => {
     const child = `trap 'echo child got it' TERM; echo child; sleep 1000 & wait`;
-    const machine = shellMachine(
-      `trap 'echo main got it; exit 0' TERM; sh -c "${child}" & sleep 1000 & wait`,
-    );
+    const machine = shellMachine(`trap 'echo main got it; exit 0' TERM; sh -c "${child}" & sleep 1000 & wait`);
     await saying(machine, "child");
     expect(await driver.stop(machine.id, HOW)).toEqual({ code: 0, signal: undefined });
     expect(driver.tail(machine.id, 10)).toEqual(["child", "main got it"]);
