@@ -56,6 +56,8 @@ export interface SystemOptions {
   readonly standing: Standing;
   readonly outside: Outside;
   readonly version: string;
+  /** Log lines for people instead of JSON. */
+  readonly prettyLog: boolean;
   readonly emit: (event: SystemEvent, apps?: readonly AppStatus[]) => void;
 }
 
@@ -79,8 +81,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       await Promise.resolve(end()).catch((err: unknown) => log.error({ err }, "ending failed"));
   };
 
-  const log = createLogger({ level: process.env["FLYCAST_LOG"] ?? "warn" });
-  const metrics = createMetrics();
+  const log = createLogger({ level: process.env["FLYCAST_LOG"] ?? "error", pretty: options.prettyLog });
+  const metrics = createMetrics({ clock, region: node.region });
   try {
     const registry = await openFileRegistry({
       dir: node.stateDir,
@@ -161,6 +163,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
           region: node.region,
           signer,
           onSettled: metrics.settled,
+          ...(log.isLevelEnabled("info") ? { onAccess: (line: object) => log.info(line, "request") } : {}),
           log,
         }),
       onSettled: metrics.settled,
@@ -204,6 +207,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       clock,
       random: randomBytes,
       region: node.region,
+      onQuery: metrics.dnsQuery,
     });
     ending.push(() => dns.close());
     const dnsPorts = new OutsidePorts(outside, dns);
@@ -321,6 +325,27 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     emit(
       { event: "ready", mode, api: apiUrl, dns: dnsAt, services: services(statusSources) },
       sortedApps(view).map((app) => appStatus(statusSources, app)),
+    );
+
+    metrics.observe({
+      view,
+      connections: () => proxy.connections(),
+      load: function* () {
+        for (const machine of view.machines()) {
+          const claims = machines.holders(machine.id);
+          for (const { internalPort } of machine.config.services) {
+            const count = claims.filter((holder) => holder.service === internalPort).length;
+            if (count > 0) yield { app: machine.app, machine: machine.id, service: internalPort, claims: count };
+          }
+        }
+      },
+      denied: () => plane.refused(),
+    });
+    ending.push(
+      registry.changes.subscribe((change) => {
+        if (change.kind === "machine" && change.gone) metrics.forgetMachine(change.app, change.id);
+        if (change.kind === "app" && view.app(change.name) === undefined) metrics.forgetApp(change.name);
+      }),
     );
 
     let shutting: Promise<readonly string[]> | undefined;

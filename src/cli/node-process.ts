@@ -24,6 +24,7 @@ export interface StartNode {
   readonly mode: NetworkMode;
   /** Whether nftables works in the lab. */
   readonly nftables: boolean;
+  readonly prettyLog: boolean;
   readonly version: string;
   readonly onEvent: (event: SystemEvent, apps: readonly AppStatus[] | undefined) => void;
 }
@@ -60,7 +61,13 @@ export async function startNode(options: StartNode): Promise<NodeProcess> {
     );
     talk.send = (message) => side.receive(message);
   }
-  talk.send({ kind: "start", workspace: options.workspace, nftables: options.nftables, version: options.version });
+  talk.send({
+    kind: "start",
+    workspace: options.workspace,
+    nftables: options.nftables,
+    prettyLog: options.prettyLog,
+    version: options.version,
+  });
   return talk;
 }
 

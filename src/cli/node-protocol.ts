@@ -4,7 +4,13 @@ import type { AppStatus } from "../api/status.ts";
 
 /** What the outer process tells the node, and what the node answers; encoded by `wire.ts` between processes. */
 export type ToNode =
-  | { readonly kind: "start"; readonly workspace: Workspace; readonly nftables: boolean; readonly version: string }
+  | {
+      readonly kind: "start";
+      readonly workspace: Workspace;
+      readonly nftables: boolean;
+      readonly prettyLog: boolean;
+      readonly version: string;
+    }
   | { readonly kind: "apply"; readonly id: number; readonly workspace: Workspace }
   | { readonly kind: "shutdown"; readonly cut: boolean };
 

@@ -45,6 +45,7 @@ export class NodeSide {
           ? { mode: "loopback" }
           : { mode: "lab", outer: this.#outer, nftables: message.nftables },
       version: message.version,
+      prettyLog: message.prettyLog,
       outside: this.#outside,
       emit: (event: SystemEvent, apps?: readonly AppStatus[]) =>
         this.#send({ kind: "event", event, ...(apps === undefined ? {} : { apps }) }),

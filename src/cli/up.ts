@@ -50,6 +50,7 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     workspace: loaded.workspace,
     mode: chosen.mode,
     nftables: chosen.nftables,
+    prettyLog: !json && process.stderr.isTTY === true,
     version: version(),
     onEvent: say,
   });
