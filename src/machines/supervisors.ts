@@ -307,10 +307,6 @@ class Supervisors implements Machines {
   async #forget(id: MachineId): Promise<void> {
     const { registry } = this.#options;
     if (registry.view.machine(id) !== undefined) await registry.commands.removeMachine(id);
-    const supervisor = this.#supervisors.get(id);
-    this.#supervisors.delete(id);
-    if (supervisor !== undefined) this.#running.delete(supervisor);
-    queueMicrotask(() => supervisor?.close());
   }
 
   #moved(id: MachineId): void {
@@ -323,6 +319,9 @@ class Supervisors implements Machines {
     } else {
       this.#running.delete(supervisor);
     }
+    if (kind !== "destroyed") return;
+    this.#supervisors.delete(id);
+    supervisor.close();
   }
 
   #slotFreed(): void {
