@@ -2,11 +2,11 @@ import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { onTestFinished } from "vitest";
 import { createCloseness } from "../../src/balancer/closeness.ts";
-import type { Concurrency, Handler as HandlerName, Limits, Service, TlsOptions } from "../../src/config/model.ts";
+import type { Limits } from "../../src/config/model.ts";
 import { systemClock } from "../../src/core/clock.ts";
-import type { AppName, HostId, Ip6, MachineId, NetworkId, OrgSlug, RegionCode } from "../../src/core/ids.ts";
-import { bytes, port, seconds, type WallTime } from "../../src/core/units.ts";
-import { flycastAddress, machineAddress, parseIp6 } from "../../src/network/address.ts";
+import type { Ip6, OrgSlug } from "../../src/core/ids.ts";
+import type { WallTime } from "../../src/core/units.ts";
+import { flycastAddress, parseIp6 } from "../../src/network/address.ts";
 import type { Caller } from "../../src/network/caller.ts";
 import { createLoopbackPlane } from "../../src/network/loopback.ts";
 import type { DialAddress, NetworkPlane } from "../../src/network/plane.ts";
@@ -16,115 +16,8 @@ import { Catalogue } from "../../src/registry/catalogue.ts";
 import { Feed } from "../../src/registry/change-feed.ts";
 import type { CatalogueEvent } from "../../src/registry/events.ts";
 import type { App, Machine } from "../../src/registry/model.ts";
+import { APP, HOME, IAD, LIMITS, unknownCaller } from "./values.ts";
 import { StaticPool, type StaticMachine } from "../support/static-pool.ts";
-
-export const HOME = 0x8000_0018 as NetworkId;
-export const OTHER = 0x8000_0019 as NetworkId;
-export const IAD = "iad" as RegionCode;
-export const APP = "app" as AppName;
-
-export const LIMITS: Limits = {
-  wakeTimeout: seconds(20),
-  queueTimeout: seconds(20),
-  queueLength: 1000,
-  connectTimeout: seconds(5),
-  headTimeout: seconds(20),
-  keepaliveTimeout: seconds(75),
-  halfClosedTimeout: seconds(600),
-  drainTimeout: seconds(300),
-  holdBuffer: bytes(64 * 1024),
-  replayMemory: bytes(64 * 1024 * 1024),
-  connections: "auto",
-  perNetwork: 0.5,
-  starts: 8,
-};
-
-export interface ServiceChoice {
-  readonly internalPort?: number;
-  readonly start?: number;
-  readonly end?: number;
-  readonly handlers?: readonly HandlerName[];
-  readonly concurrency?: Partial<Concurrency>;
-  readonly autostart?: boolean;
-  readonly proxyProtocol?: "v1" | "v2";
-  readonly tls?: Partial<TlsOptions>;
-}
-
-export function service(choice: ServiceChoice = {}): Service {
-  const start = port(choice.start ?? 5000);
-  return {
-    protocol: "tcp",
-    internalPort: port(choice.internalPort ?? 9000),
-    ports: [
-      {
-        start,
-        end: port(choice.end ?? start),
-        handlers: new Set(choice.handlers ?? []),
-        forceHttps: false,
-        httpOptions: {
-          compress: false,
-          h2Backend: false,
-          idleTimeout: undefined,
-          headersReadTimeout: undefined,
-          pristine: false,
-          responseHeaders: [],
-          replayCache: [],
-        },
-        tlsOptions: {
-          alpn: undefined,
-          versions: ["TLSv1.2", "TLSv1.3"],
-          defaultSelfSigned: false,
-          ...choice.tls,
-        },
-        proxyProtocol: choice.proxyProtocol ?? "v1",
-      },
-    ],
-    processes: ["app"],
-    autostop: "stop",
-    autostart: choice.autostart ?? true,
-    minMachinesRunning: 0,
-    concurrency: { type: "connections", softLimit: 20, hardLimit: undefined, ...choice.concurrency },
-    checks: [],
-  };
-}
-
-let lastPart = 0;
-
-export function machine(id: string, services: readonly Service[], region: RegionCode = IAD): Machine {
-  return {
-    id: id as MachineId,
-    name: id,
-    app: APP,
-    network: HOME,
-    region,
-    host: 0x00a7_007d as HostId,
-    address: machineAddress(HOME, 0x00a7_007d as HostId, ++lastPart),
-    config: {
-      command: ["true"],
-      folder: "/",
-      env: {},
-      envFile: undefined,
-      user: undefined,
-      services,
-      checks: [],
-      mounts: [],
-      files: [],
-      metadata: {},
-      processGroup: "app",
-      stop: { signal: "SIGINT", timeout: seconds(5) },
-      restart: { policy: "on-failure", maxRetries: 10 },
-      guest: { cpus: undefined, memoryMb: undefined },
-      skipDns: false,
-      autoDestroy: false,
-      raw: undefined,
-    },
-    instance: "01",
-    version: 1,
-    cordoned: false,
-    createdAt: 0 as WallTime,
-    updatedAt: 0 as WallTime,
-  };
-}
 
 /** A server that plays the app inside a Machine; closed, with its connections, when the test ends. */
 export async function upstream(onConnection: (socket: Socket) => void, host = "127.0.0.1"): Promise<DialAddress> {
@@ -287,10 +180,6 @@ export async function world(options: WorldOptions = {}): Promise<World> {
         look();
       }),
   };
-}
-
-export function unknownCaller(address: string, callerPort: number): Caller {
-  return { address, port: callerPort, network: undefined, via: "unknown", machine: undefined, region: IAD };
 }
 
 export function ip6(text: string): Ip6 {

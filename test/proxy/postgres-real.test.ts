@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { MachineId } from "../../src/core/ids.ts";
 import { temporaryAuthority } from "../../src/proxy/tls/authority.ts";
-import { machine, service, world, type World } from "./fixture.ts";
+import { world, type World } from "./fixture.ts";
+import { machine, service } from "./values.ts";
 import { makeCluster, postgresFolder, type PostgresCluster } from "./postgres-server.ts";
 
 const M1 = "00000000000001" as MachineId;

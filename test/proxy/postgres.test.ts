@@ -9,7 +9,8 @@ import type { DialAddress } from "../../src/network/plane.ts";
 import { KeyWatcher } from "../../src/proxy/postgres/key-watcher.ts";
 import { fatalError, parseFirstMessage, sqlStateOf, startupMessage } from "../../src/proxy/postgres/messages.ts";
 import { temporaryAuthority } from "../../src/proxy/tls/authority.ts";
-import { ending, machine, open, read, readAll, service, upstream, world } from "./fixture.ts";
+import { ending, open, read, readAll, upstream, world } from "./fixture.ts";
+import { machine, service } from "./values.ts";
 
 const M1 = "00000000000001" as MachineId;
 const M2 = "00000000000002" as MachineId;

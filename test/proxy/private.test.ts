@@ -6,22 +6,8 @@ import type { WallTime } from "../../src/core/units.ts";
 import type { Caller } from "../../src/network/caller.ts";
 import { createLoopbackPlane } from "../../src/network/loopback.ts";
 import type { NetworkPlane } from "../../src/network/plane.ts";
-import {
-  APP,
-  closedPort,
-  echo,
-  ending,
-  HOME,
-  IAD,
-  ip6,
-  machine,
-  open,
-  OTHER,
-  readAll,
-  service,
-  upstream,
-  world,
-} from "./fixture.ts";
+import { closedPort, echo, ending, ip6, open, readAll, upstream, world } from "./fixture.ts";
+import { APP, HOME, IAD, machine, OTHER, service } from "./values.ts";
 
 const M1 = "00000000000001" as MachineId;
 const HERE = ip6("::1");

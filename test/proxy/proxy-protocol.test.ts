@@ -7,7 +7,8 @@ import { crc32c } from "../../src/proxy/handlers/crc32c.ts";
 import { parseProxyHeader } from "../../src/proxy/handlers/proxy-protocol-parse.ts";
 import { encodeV1, encodeV2, V2_SIGNATURE } from "../../src/proxy/handlers/proxy-protocol.ts";
 import { seconds } from "../../src/core/units.ts";
-import { echo, ending, machine, open, read, readAll, service, upstream, world } from "./fixture.ts";
+import { echo, ending, open, read, readAll, upstream, world } from "./fixture.ts";
+import { machine, service } from "./values.ts";
 
 const M1 = "00000000000001" as MachineId;
 const caller = { address: "fdaa:0:18:a7b:7d:0:a:102", port: 40_000 };

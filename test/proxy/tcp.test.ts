@@ -6,7 +6,8 @@ import { AppError } from "../../src/core/errors.ts";
 import type { MachineId } from "../../src/core/ids.ts";
 import { seconds } from "../../src/core/units.ts";
 import type { DialAddress } from "../../src/network/plane.ts";
-import { closedPort, echo, ending, machine, open, read, readAll, service, upstream, world } from "./fixture.ts";
+import { closedPort, echo, ending, open, read, readAll, upstream, world } from "./fixture.ts";
+import { machine, service } from "./values.ts";
 
 const M1 = "00000000000001" as MachineId;
 const M2 = "00000000000002" as MachineId;
@@ -420,7 +421,7 @@ describe("limits", () => {
     first.write("x");
     await read(first, 1);
     expect(await ending(w.dial())).toBe("ECONNRESET");
-    const { LIMITS } = await import("./fixture.ts");
+    const { LIMITS } = await import("./values.ts");
     w.proxy.reload(LIMITS);
     const second = w.dial();
     second.end("y");

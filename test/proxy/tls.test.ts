@@ -10,20 +10,9 @@ import type { AppName, MachineId } from "../../src/core/ids.ts";
 import { seconds } from "../../src/core/units.ts";
 import { loadAuthority, temporaryAuthority } from "../../src/proxy/tls/authority.ts";
 import { makeCertificate } from "../../src/proxy/tls/x509.ts";
-import {
-  APP,
-  echo,
-  ending,
-  machine,
-  open,
-  readAll,
-  service,
-  upstream,
-  world,
-  type World,
-  type WorldOptions,
-} from "./fixture.ts";
-import type { ServiceChoice } from "./fixture.ts";
+import { echo, ending, open, readAll, upstream, world, type World, type WorldOptions } from "./fixture.ts";
+import { APP, machine, service } from "./values.ts";
+import type { ServiceChoice } from "./values.ts";
 
 const M1 = "00000000000001" as MachineId;
 const NOW = new Date();

@@ -48,13 +48,14 @@ class RecordingOrigin {
   constructor(lane: (headers: Record<string, string | string[] | undefined>) => string | undefined) {
     this.#lane = lane;
     this.#server.on("clientError", (error, socket) => {
+      // Without a packet: the end of a connection within a body, as when a client leaves.
       // Only a method that the origin does not know gets here from a proxy that is in order.
       const packet = ((error as Error & { rawPacket?: Buffer }).rawPacket ?? Buffer.alloc(0)).toString("latin1");
       const lane = /^X-Lane: (\d+)|lane-(\d+)/im.exec(packet);
       const reading = lane?.[1] ?? lane?.[2];
       if (reading !== undefined && /Invalid method/.test(error.message)) {
         this.readings.set(reading, [...(this.readings.get(reading) ?? []), UNKNOWN_METHOD]);
-      } else this.refused.push(`${String(error)} ${JSON.stringify(packet)}`);
+      } else if (packet !== "") this.refused.push(`${String(error)} ${JSON.stringify(packet)}`);
       socket.destroy();
     });
   }
@@ -238,7 +239,7 @@ async function ask(port: number, index: number): Promise<string | undefined> {
   const end = text.indexOf("\r\n\r\n");
   if (broken || end === -1) return undefined;
   const head = text.slice(0, end);
-  const status = head.split(" ")[1];
+  const status = /^HTTP\/1\.[01] (\d+)/.exec(head)?.[1];
   if (status === "502") return undefined;
   const body = text.slice(end + 4);
   const length = /^content-length: *(\d+)/im.exec(head)?.[1];
