@@ -35,7 +35,7 @@ export interface Forwarder {
   excepts(key: string): boolean;
   /** The answer that an earlier question brought, while it holds. */
   known(query: Query): Forwarded | undefined;
-  /** Asks. Undefined, now or later: nobody answered. Never rejects, and takes 4.5 seconds at most. */
+  /** Asks. Undefined, now or later: nobody answered. Never rejects, and takes 3.9 seconds at most. */
   ask(message: Buffer, query: Query): Promise<Forwarded | undefined> | undefined;
   close(): Promise<void>;
 }

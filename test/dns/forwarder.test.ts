@@ -221,13 +221,13 @@ describe("when an upstream fails", () => {
     expect((await untilDone(clock, ask(server, query("example.com", "A")))).answers).toEqual(["192.0.2.2"]);
   });
 
-  test("silence everywhere is SERVFAIL before stub resolvers give up at 5 s", async () => {
+  test("silence everywhere is SERVFAIL before stub resolvers give up", async () => {
     const clock = new FakeClock();
     const silent = await fakeUpstream();
     const server = await serve(nothing, { clock, forward: { clock, upstreams: [silent.address] } });
     const begun = clock.now();
     expect((await untilDone(clock, ask(server, query("example.com", "A")))).rcode).toBe("SERVFAIL");
-    expect(clock.now() - begun).toBeLessThan(5000 * 2);
+    expect(clock.now() - begun).toBeLessThan(8000);
     expect(silent.received.length).toBeGreaterThan(1);
     expect(clock.pending).toBe(0);
   });
