@@ -75,9 +75,15 @@ function page(intro: string, parts: readonly string[]): string {
 function sections(table: TableType<unknown>, name: string): readonly string[] {
   const rows = Object.entries(table.keys).map(([key, info]) => row(key, info));
   const head = name === "" ? "## Top level" : `## ${name}`;
-  const own = [head, "", "| Key | Type | Default | Meaning |", "|---|---|---|---|", ...rows, ...retired(table)].join(
-    "\n",
-  );
+  const own = [
+    head,
+    "",
+    "| Key | Type | Default | Meaning |",
+    "|---|---|---|---|",
+    ...rows,
+    ...retired(table),
+    ...source(table),
+  ].join("\n");
   const inner = Object.entries(table.keys).flatMap(([key, info]) => {
     const inside = info.type.inner;
     if (inside === undefined || info.noMeaning !== undefined) return [];
@@ -97,6 +103,7 @@ function sectionName(parent: string, key: string, info: Key<unknown>): string {
 function row(key: string, info: Key<unknown>): string {
   const notes = [info.doc];
   if (info.aliases !== undefined) notes.push(`Also \`${info.aliases.join("`, `")}\`.`);
+  if (info.source !== undefined) notes.push(`(${info.source}.)`);
   if (info.noMeaning !== undefined) notes.push(`*No meaning here: ${info.noMeaning}.*`);
   return `| \`${key}\` | ${cell(info.type.label)} | ${cell(defaultText(info))} | ${cell(notes.join(" "))} |`;
 }
@@ -117,6 +124,10 @@ function retired(table: TableType<unknown>): readonly string[] {
   const keys = Object.entries(table.options.retired ?? {});
   if (keys.length === 0) return [];
   return ["", `Without effect: ${keys.map(([key, { why }]) => `\`${key}\` (${why})`).join("; ")}.`];
+}
+
+function source(table: TableType<unknown>): readonly string[] {
+  return table.options.source === undefined ? [] : ["", `Source: ${table.options.source}.`];
 }
 
 function cell(text: string): string {

@@ -20,8 +20,8 @@ const BARE_MS: Readonly<Record<Exclude<BareUnit, "refused">, number>> = {
   nanoseconds: 1e-6,
 };
 const PART = /(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)/y;
-// Go counts nanoseconds in 63 bits: 292 years. Longer is a slip of the finger.
-const MAX_MS = 2 ** 63 / 1e6;
+/** The longest duration that a timer of Node can wait for: 24 days. A longer one would fire at once. */
+export const MAX_DURATION = ms(2 ** 31 - 1);
 // No duration is written with more characters; a longer text is not worth reading.
 const MAX_LENGTH = 64;
 
@@ -43,14 +43,16 @@ export function parseDuration(text: string): Result<Milliseconds, string> {
     if (match === null) return err(`${shown} is not a duration`);
     total += Number(match[1]) * (UNIT_MS[match[2] ?? ""] ?? 0);
   }
-  if (total > MAX_MS) return err(`${shown} is too long`);
+  if (total > MAX_DURATION) return err(`${shown} is more than 24 days`);
   return ok(ms(total));
 }
 
 /** A bare number in the unit that its place gives it. Fractions are cut off first, as the platform's client does. */
 export function bareDuration(value: number, unit: Exclude<BareUnit, "refused">): Result<Milliseconds, string> {
   const total = Math.trunc(value) * BARE_MS[unit];
-  if (!Number.isFinite(total) || total < 0 || total > MAX_MS) return err(`${value} is not a duration`);
+  // The comparison is written so that NaN fails it.
+  if (!(total >= 0)) return err(`${value} is not a duration`);
+  if (total > MAX_DURATION) return err(`${value} ${unit} are more than 24 days`);
   return ok(ms(total));
 }
 

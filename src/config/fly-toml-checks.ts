@@ -1,7 +1,7 @@
 import type { TomlValue } from "smol-toml";
 import type { BareUnit } from "./duration.ts";
 import { isTable, key, keyOr, keyText, type Infer, type ReadContext, type Type } from "./schema.ts";
-import { anything, duration, flag, oneOf, port, printedText, text } from "./schema-leaves.ts";
+import { anything, duration, flag, filledText, oneOf, orAbsent, port, printedText, text } from "./schema-leaves.ts";
 import { list, mapOf, table } from "./schema-tables.ts";
 import type { Path } from "./toml-document.ts";
 
@@ -15,6 +15,8 @@ const headerItem = table({
   name: key(text, { doc: "Name of the header." }),
   value: key(printedText, { doc: "Its value." }),
 });
+
+const CODE = "superfly/flyctl `internal/appconfig/patches.go` and `toplevelcheck.go`, 2026-08-21";
 
 // RFC 9110, 5.6.2 (token) and 5.5 (field values): what may stand in a header without forging another.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
@@ -77,11 +79,11 @@ function timing(bare: BareUnit, emptyIsAbsent: boolean) {
 
 function httpKeys(cast: boolean) {
   return {
-    method: key(text, { doc: "Request method.", defaultDoc: '`"GET"`' }),
-    path: key(text, { doc: "Request path.", defaultDoc: '`"/"`' }),
-    protocol: key(oneOf(["http", "https"]), { doc: "Whether the check speaks TLS.", defaultDoc: '`"http"`' }),
+    method: key(filledText, { doc: "Request method.", defaultDoc: '`"GET"`' }),
+    path: key(filledText, { doc: "Request path.", defaultDoc: '`"/"`' }),
+    protocol: key(orAbsent(oneOf(["http", "https"])), { doc: "Whether the check speaks TLS.", defaultDoc: '`"http"`' }),
     tls_skip_verify: keyOr(flag, false, { doc: "Accept any certificate." }),
-    tls_server_name: key(text, { doc: "Name that the certificate must be for." }),
+    tls_server_name: key(filledText, { doc: "Name that the certificate must be for." }),
     headers: keyOr(headers(cast), [], { doc: "Headers of the request. Redirects are not followed; only 2xx passes." }),
   };
 }
@@ -92,18 +94,21 @@ const OLD_CHECK_KEYS = {
   type: { grade: "note", why: "the kind of check is the name of the list" },
 } as const;
 
-export const tcpCheck = table(timing("milliseconds", true), { retired: OLD_CHECK_KEYS });
-export const httpCheck = table({ ...timing("milliseconds", true), ...httpKeys(true) }, { retired: OLD_CHECK_KEYS });
+export const tcpCheck = table(timing("milliseconds", true), { source: CODE, retired: OLD_CHECK_KEYS });
+export const httpCheck = table(
+  { ...timing("milliseconds", true), ...httpKeys(true) },
+  { source: CODE, retired: OLD_CHECK_KEYS },
+);
 /** Checks of `[http_service]`: nothing is patched there. */
 export const httpServiceCheck = table(
   { ...timing("nanoseconds", false), ...httpKeys(false) },
-  { retired: OLD_CHECK_KEYS },
+  { source: CODE, retired: OLD_CHECK_KEYS },
 );
 
 const topLevelCheck = table(
   {
     name: key(text, { doc: "Only in the old form `[[checks]]`: the check's name." }),
-    type: key(text, { doc: "`http` or `tcp`. Required." }),
+    type: key(filledText, { doc: "`http` or `tcp`. Required." }),
     port: key(port({ cast: true }), { doc: "Port to check.", defaultDoc: "`http_service.internal_port`" }),
     ...timing("milliseconds", true),
     ...httpKeys(true),
@@ -112,7 +117,7 @@ const topLevelCheck = table(
       defaultDoc: "the default group",
     }),
   },
-  { retired: { restart_limit: OLD_CHECK_KEYS.restart_limit } },
+  { source: CODE, retired: { restart_limit: OLD_CHECK_KEYS.restart_limit } },
 );
 export type TopLevelCheck = Infer<typeof topLevelCheck>;
 

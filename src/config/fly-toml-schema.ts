@@ -7,15 +7,19 @@ import {
   commandLine,
   decimal,
   duration,
+  filledText,
   flag,
   integer,
   oneOf,
+  orAbsent,
   printedText,
   size,
   text,
 } from "./schema-leaves.ts";
 import { list, mapOf, table } from "./schema-tables.ts";
 
+const DOCS = "superfly/docs `reference/configuration`, 2026-08-07";
+const CODE = "superfly/flyctl `internal/appconfig`, 2026-08-21";
 const GB = 1e9;
 const MIB = 1024 * 1024;
 
@@ -95,77 +99,92 @@ const words: Type<readonly string[]> = {
 
 const percent = (min: number, max: number) => integer({ min, max });
 
-const mount = table({
-  source: key(text, { doc: "Name of the volume.", defaultDoc: "`data`" }),
-  destination: key(text, { doc: "Absolute path at which the Machine sees it. Required." }),
-  initial_size: key(size({ base: "decimal", unit: GB, number: true }), {
-    doc: "Refused below 1 GB; otherwise without meaning here.",
-  }),
-  snapshot_retention: key(percent(1, 60), { doc: "Days; without meaning here." }),
-  scheduled_snapshots: key(flag, { doc: "Without meaning here." }),
-  auto_extend_size_threshold: key(percent(50, 99), { doc: "Percent; without meaning here." }),
-  auto_extend_size_increment: key(size({ base: "decimal", unit: GB, number: true }), {
-    doc: "1 to 100 GB; without meaning here.",
-  }),
-  auto_extend_size_limit: key(size({ base: "decimal", unit: GB, number: true }), {
-    doc: "1 to 500 GB; without meaning here.",
-  }),
-  processes: processNames,
-});
+const mount = table(
+  {
+    source: key(filledText, { doc: "Name of the volume.", defaultDoc: "`data`" }),
+    destination: key(filledText, { doc: "Absolute path at which the Machine sees it. Required." }),
+    initial_size: key(size({ base: "decimal", unit: GB, number: true }), {
+      doc: "Refused below 1 GB; otherwise without meaning here.",
+    }),
+    snapshot_retention: key(percent(1, 60), { doc: "Days; without meaning here." }),
+    scheduled_snapshots: key(flag, { doc: "Without meaning here." }),
+    auto_extend_size_threshold: key(percent(50, 99), { doc: "Percent; without meaning here." }),
+    auto_extend_size_increment: key(size({ base: "decimal", unit: GB, number: true }), {
+      doc: "1 to 100 GB; without meaning here.",
+    }),
+    auto_extend_size_limit: key(size({ base: "decimal", unit: GB, number: true }), {
+      doc: "1 to 500 GB; without meaning here.",
+    }),
+    processes: processNames,
+  },
+  { source: DOCS },
+);
 export type RawMount = Infer<typeof mount>;
 
-const vm = table({
-  size: key(text, { doc: "Preset such as `shared-cpu-1x`: its CPUs and memory." }),
-  memory: key(size({ base: "binary", unit: MIB, number: true }), { doc: "Memory; a bare number counts MiB." }),
-  memory_mb: key(integer({ min: 0, cast: false }), { doc: "Memory in MiB." }),
-  cpus: key(integer({ min: 0 }), { doc: "Number of CPUs." }),
-  cpu_kind: key(text, { doc: "`shared` or `performance`.", noMeaning: "CPUs are those of the host" }),
-  max_memory_mb: key(integer({ min: 0 }), { doc: "MiB.", noMeaning: "memory is the host's" }),
-  gpus: key(integer({ min: 0 }), { doc: "Number of GPUs.", noMeaning: "Machines see the host's devices" }),
-  gpu_kind: key(text, { doc: "Model of GPU.", noMeaning: "Machines see the host's devices" }),
-  host_dedication_id: key(text, { doc: "Dedicated hosts.", noMeaning: "the host is yours" }),
-  kernel_args: key(list(text), { doc: "Arguments of the kernel.", noMeaning: "Machines share the host's kernel" }),
-  persist_rootfs: key(anything, {
-    doc: "Whether changes outside volumes are kept.",
-    noMeaning: "files stay where they are",
-  }),
-  processes: keyOr(list(text), [], { doc: "Process groups that it applies to.", defaultDoc: "every group" }),
-});
+const vm = table(
+  {
+    size: key(filledText, { doc: "Preset such as `shared-cpu-1x`: its CPUs and memory." }),
+    memory: key(size({ base: "binary", unit: MIB, number: true }), { doc: "Memory; a bare number counts MiB." }),
+    memory_mb: key(integer({ min: 0, cast: false }), { doc: "Memory in MiB." }),
+    cpus: key(integer({ min: 0 }), { doc: "Number of CPUs." }),
+    cpu_kind: key(text, { doc: "`shared` or `performance`.", noMeaning: "CPUs are those of the host" }),
+    max_memory_mb: key(integer({ min: 0 }), { doc: "MiB.", noMeaning: "memory is the host's" }),
+    gpus: key(integer({ min: 0 }), { doc: "Number of GPUs.", noMeaning: "Machines see the host's devices" }),
+    gpu_kind: key(text, { doc: "Model of GPU.", noMeaning: "Machines see the host's devices" }),
+    host_dedication_id: key(text, { doc: "Dedicated hosts.", noMeaning: "the host is yours" }),
+    kernel_args: key(list(text), { doc: "Arguments of the kernel.", noMeaning: "Machines share the host's kernel" }),
+    persist_rootfs: key(anything, {
+      doc: "Whether changes outside volumes are kept.",
+      noMeaning: "files stay where they are",
+    }),
+    processes: keyOr(list(text), [], { doc: "Process groups that it applies to.", defaultDoc: "every group" }),
+  },
+  { source: DOCS },
+);
 export type RawVm = Infer<typeof vm>;
 
-const restart = table({
-  policy: key(oneOf(["always", "never", "on-failure"]), { doc: "When a Machine that ended is started again." }),
-  retries: key(integer({ min: 0 }), { doc: "How often, with `on-failure`.", defaultDoc: "`10`" }),
-  processes: processNames,
-});
+const restart = table(
+  {
+    policy: key(oneOf(["always", "never", "on-failure"]), { doc: "When a Machine that ended is started again." }),
+    retries: key(integer({ min: 0 }), { doc: "How often, with `on-failure`.", defaultDoc: "`10`" }),
+    processes: processNames,
+  },
+  { source: DOCS },
+);
 export type RawRestart = Infer<typeof restart>;
 
-const file = table({
-  guest_path: key(text, { doc: "Absolute path of the file in the Machine. Required." }),
-  local_path: key(text, { doc: "File whose content it gets, relative to fly.toml." }),
-  secret_name: key(text, { doc: "Secret whose value, base64, is its content." }),
-  raw_value: key(text, { doc: "Its content, base64." }),
-  processes: processNames,
-});
+const file = table(
+  {
+    guest_path: key(filledText, { doc: "Absolute path of the file in the Machine. Required." }),
+    local_path: key(filledText, { doc: "File whose content it gets, relative to fly.toml." }),
+    secret_name: key(filledText, { doc: "Secret whose value, base64, is its content." }),
+    raw_value: key(text, { doc: "Its content, base64." }),
+    processes: processNames,
+  },
+  { source: DOCS },
+);
 export type RawFile = Infer<typeof file>;
 
-const deploy = table({
-  strategy: keyOr(oneOf(["canary", "rolling", "immediate", "bluegreen"]), "rolling", {
-    doc: "How Machines are replaced.",
-  }),
-  release_command: key(commandLine, { doc: "Run once, before the first start in `up` and in every `deploy`." }),
-  release_command_timeout: key(duration("nanoseconds"), { doc: "Time that it may take.", defaultDoc: '`"5m"`' }),
-  max_unavailable: key(decimal(0, Number.MAX_VALUE), {
-    doc: "Share (below 1) or number.",
-    noMeaning: "a deploy replaces one Machine at a time",
-  }),
-  wait_timeout: key(duration("nanoseconds"), {
-    doc: "Time for Machines to settle.",
-    noMeaning: "limits.wake_timeout of flycast.toml counts",
-  }),
-  release_command_vm: key(anything, { doc: "Size of its Machine.", noMeaning: "it runs on the host" }),
-  seed_command: key(text, { doc: "Run after the first deploy.", noMeaning: "run it yourself" }),
-});
+const deploy = table(
+  {
+    strategy: keyOr(orAbsent(oneOf(["canary", "rolling", "immediate", "bluegreen"])), "rolling", {
+      doc: "How Machines are replaced.",
+    }),
+    release_command: key(commandLine, { doc: "Run once, before the first start in `up` and in every `deploy`." }),
+    release_command_timeout: key(duration("nanoseconds"), { doc: "Time that it may take.", defaultDoc: '`"5m"`' }),
+    max_unavailable: key(decimal(0, Number.MAX_VALUE), {
+      doc: "Share (below 1) or number.",
+      noMeaning: "a deploy replaces one Machine at a time",
+    }),
+    wait_timeout: key(duration("nanoseconds"), {
+      doc: "Time for Machines to settle.",
+      noMeaning: "limits.wake_timeout of flycast.toml counts",
+    }),
+    release_command_vm: key(anything, { doc: "Size of its Machine.", noMeaning: "it runs on the host" }),
+    seed_command: key(text, { doc: "Run after the first deploy.", noMeaning: "run it yourself" }),
+  },
+  { source: DOCS },
+);
 
 const experimental = table(
   {
@@ -183,6 +202,7 @@ const experimental = table(
     metrics_path: key(anything, { doc: "Old place of `[metrics]`.", noMeaning: "nothing collects an app's metrics" }),
   },
   {
+    source: CODE,
     retired: {
       allowed_public_ports: { grade: "note", why: "the platform ignores it too" },
       private_network: { grade: "note", why: "every app is on a private network" },
@@ -197,12 +217,12 @@ const METRICS = "nothing collects an app's metrics";
 /** Every key of fly.toml. Source: superfly/docs reference/configuration (2026-08-07); superfly/flyctl internal/appconfig. */
 export const flyToml = table(
   {
-    app: key(text, { doc: "Name of the app: lower-case letters, digits and dashes." }),
-    primary_region: key(text, {
+    app: key(filledText, { doc: "Name of the app: lower-case letters, digits and dashes." }),
+    primary_region: key(filledText, {
       doc: "Region of the first Machines and of `min_machines_running`.",
       defaultDoc: "the node's",
     }),
-    kill_signal: keyOr(oneOf(KILL_SIGNALS), "SIGINT", { doc: "Sent to the main process to stop it." }),
+    kill_signal: keyOr(orAbsent(oneOf(KILL_SIGNALS)), "SIGINT", { doc: "Sent to the main process to stop it." }),
     kill_timeout: key(duration("seconds", { emptyIsAbsent: true }), {
       doc: "Time until SIGKILL; at most 5 minutes.",
       defaultDoc: '`"5s"`',
@@ -232,6 +252,7 @@ export const flyToml = table(
     container: key(text, { doc: "Which container is the app.", noMeaning: "a Machine runs one command" }),
   },
   {
+    source: DOCS,
     retired: {
       machines: { grade: "warning", why: "how many Machines there are stands in flycast.toml" },
       scale: { grade: "warning", why: "how many Machines there are stands in flycast.toml" },

@@ -9,12 +9,15 @@ import {
   machineChecks,
   tcpCheck,
 } from "./fly-toml-checks.ts";
+import { MAX_DURATION } from "./duration.ts";
 import type { AutostopMode } from "./model.ts";
 import { key, keyOr, kindOf, keyText, type Infer, type Type } from "./schema.ts";
-import { flag, integer, oneOf, port, text } from "./schema-leaves.ts";
+import { flag, integer, oneOf, orAbsent, port, text } from "./schema-leaves.ts";
 import { list, mapOf, mapped, table } from "./schema-tables.ts";
 
-const PROXY = "superfly/docs reference/configuration, the services.ports section, 2026-08-07";
+const DOCS = "superfly/docs `reference/configuration`, 2026-08-07";
+const CODE = "superfly/flyctl `internal/appconfig/service.go`, 2026-08-21";
+const API = "superfly/fly-go `machine_types.go`, 2026-08-21";
 
 /** Absent: off. `"true"` and `"false"` in quotes are refused, as by the platform. */
 const autostop: Type<AutostopMode> = {
@@ -32,9 +35,13 @@ const autostop: Type<AutostopMode> = {
 };
 
 /** A whole number of seconds as a duration. */
-const wholeSeconds = mapped(integer({ min: 0, max: 0xffff_ffff }), (value) => ms(value * 1000), {
-  label: "a whole number of seconds",
-});
+const wholeSeconds = mapped(
+  integer({ min: 0, max: 0xffff_ffff }),
+  (value) => ms(Math.min(value * 1000, MAX_DURATION)),
+  {
+    label: "a whole number of seconds",
+  },
+);
 
 /** `false` removes the header; a list sets several values. */
 const responseHeader: Type<false | readonly string[]> = {
@@ -53,48 +60,64 @@ const responseHeader: Type<false | readonly string[]> = {
   },
 };
 
-const replayCacheRule = table({
-  path_prefix: key(text, { doc: "Requests whose path begins so are remembered. Required." }),
-  ttl_seconds: key(integer({ min: 10 }), { doc: "How long a decision is remembered. Seconds, at least 10. Required." }),
-  type: key(oneOf(["cookie", "header"]), { doc: "What tells one client from another. Required." }),
-  name: key(text, { doc: "Name of the cookie or header. Required." }),
-  allow_bypass: keyOr(flag, false, { doc: "Whether `fly-replay-cache-control: skip` is obeyed." }),
-});
-
-const httpOptions = table({
-  compress: keyOr(flag, false, { doc: "Compress responses." }),
-  h2_backend: keyOr(flag, false, { doc: "Speak HTTP/2 without TLS to the Machine (gRPC)." }),
-  idle_timeout: key(wholeSeconds, { doc: "Close a connection that is idle for so long.", defaultDoc: "the node's" }),
-  headers_read_timeout: key(wholeSeconds, { doc: "Time for a request's head.", defaultDoc: "`limits.head_timeout`" }),
-  response: key(
-    table({
-      pristine: keyOr(flag, false, { doc: "Add no headers of the proxy's own." }),
-      headers: keyOr(mapOf(responseHeader), new Map(), { doc: "Headers to set (text), add (list) or remove (false)." }),
+const replayCacheRule = table(
+  {
+    path_prefix: key(text, { doc: "Requests whose path begins so are remembered. Required." }),
+    ttl_seconds: key(integer({ min: 10 }), {
+      doc: "How long a decision is remembered. Seconds, at least 10. Required.",
     }),
-    { doc: "Changes to every response." },
-  ),
-  replay_cache: keyOr(list(replayCacheRule, { single: true }), [], {
-    doc: "Remember where requests were replayed to.",
-  }),
-});
+    type: key(oneOf(["cookie", "header"]), { doc: "What tells one client from another. Required." }),
+    name: key(text, { doc: "Name of the cookie or header. Required." }),
+    allow_bypass: keyOr(flag, false, { doc: "Whether `fly-replay-cache-control: skip` is obeyed." }),
+  },
+  { source: API },
+);
+
+const httpOptions = table(
+  {
+    compress: keyOr(flag, false, { doc: "Compress responses." }),
+    h2_backend: keyOr(flag, false, { doc: "Speak HTTP/2 without TLS to the Machine (gRPC)." }),
+    idle_timeout: key(wholeSeconds, { doc: "Close a connection that is idle for so long.", defaultDoc: "the node's" }),
+    headers_read_timeout: key(wholeSeconds, { doc: "Time for a request's head.", defaultDoc: "`limits.head_timeout`" }),
+    response: key(
+      table({
+        pristine: keyOr(flag, false, { doc: "Add no headers of the proxy's own." }),
+        headers: keyOr(mapOf(responseHeader), new Map(), {
+          doc: "Headers to set (text), add (list) or remove (false).",
+        }),
+      }),
+      { doc: "Changes to every response." },
+    ),
+    replay_cache: keyOr(list(replayCacheRule, { single: true }), [], {
+      doc: "Remember where requests were replayed to.",
+    }),
+  },
+  { source: API },
+);
 export type RawHttpOptions = Infer<typeof httpOptions>;
 
-const tlsOptions = table({
-  alpn: key(list(text), { doc: "Protocols to offer.", defaultDoc: "the proxy's choice" }),
-  versions: key(list(oneOf(["TLSv1.2", "TLSv1.3"])), { doc: "TLS versions to speak.", defaultDoc: "both" }),
-  default_self_signed: keyOr(flag, false, { doc: "Serve a self-signed certificate to clients that name no host." }),
-});
+const tlsOptions = table(
+  {
+    alpn: key(list(text), { doc: "Protocols to offer.", defaultDoc: "the proxy's choice" }),
+    versions: key(list(oneOf(["TLSv1.2", "TLSv1.3"])), { doc: "TLS versions to speak.", defaultDoc: "both" }),
+    default_self_signed: keyOr(flag, false, { doc: "Serve a self-signed certificate to clients that name no host." }),
+  },
+  { source: API },
+);
 export type RawTlsOptions = Infer<typeof tlsOptions>;
 
 /** Old: `"20,25"` is soft, then hard limit, of *requests*. */
-const limitsTable = table({
-  type: keyOr(oneOf(["connections", "requests"]), "connections", { doc: "What is counted." }),
-  soft_limit: key(integer({ min: 0 }), {
-    doc: "Above it other Machines are preferred and started. 0 means unset.",
-    defaultDoc: "20, or the hard limit if that is lower",
-  }),
-  hard_limit: key(integer({ min: 0 }), { doc: "A Machine never gets more. 0 means unset.", defaultDoc: "none" }),
-});
+const limitsTable = table(
+  {
+    type: keyOr(orAbsent(oneOf(["connections", "requests"])), "connections", { doc: "What is counted." }),
+    soft_limit: key(integer({ min: 0 }), {
+      doc: "Above it other Machines are preferred and started. 0 means unset.",
+      defaultDoc: "20, or the hard limit if that is lower",
+    }),
+    hard_limit: key(integer({ min: 0 }), { doc: "A Machine never gets more. 0 means unset.", defaultDoc: "none" }),
+  },
+  { source: DOCS },
+);
 export type RawConcurrency = Infer<typeof limitsTable>;
 
 const concurrency: Type<RawConcurrency> = {
@@ -117,28 +140,30 @@ const concurrency: Type<RawConcurrency> = {
   },
 };
 
-const servicePort = table({
-  port: key(port({ cast: true }), { doc: "External port: what clients of `APP.flycast` dial." }),
-  start_port: key(integer({ min: 0, max: 65535 }), {
-    doc: "First port of a range, inclusive.",
-    defaultDoc: "1, with `end_port`",
-  }),
-  end_port: key(integer({ min: 0, max: 65535 }), {
-    doc: "Last port of a range, inclusive.",
-    defaultDoc: "65535, with `start_port`",
-  }),
-  handlers: keyOr(list(text), [], {
-    doc: "`http`, `tls`, `pg_tls`, `proxy_proto`, as a set: their order means nothing. None: raw TCP.",
-    source: PROXY,
-  }),
-  force_https: keyOr(flag, false, { doc: "Refused when true: Flycast is HTTP only. See `--allow force_https`." }),
-  tls_options: key(tlsOptions, { doc: "Settings of `tls`." }),
-  http_options: key(httpOptions, { doc: "Settings of `http`; refused without it." }),
-  proxy_proto_options: key(
-    table({ version: key(text, { doc: '`"v2"`; anything else is v1.', defaultDoc: '`"v1"`' }) }),
-    { doc: "Settings of `proxy_proto`." },
-  ),
-});
+const servicePort = table(
+  {
+    port: key(port({ cast: true }), { doc: "External port: what clients of `APP.flycast` dial." }),
+    start_port: key(integer({ min: 0, max: 65535 }), {
+      doc: "First port of a range, inclusive.",
+      defaultDoc: "1, with `end_port`",
+    }),
+    end_port: key(integer({ min: 0, max: 65535 }), {
+      doc: "Last port of a range, inclusive.",
+      defaultDoc: "65535, with `start_port`",
+    }),
+    handlers: keyOr(list(text), [], {
+      doc: "`http`, `tls`, `pg_tls`, `proxy_proto`, as a set: their order means nothing. None: raw TCP.",
+    }),
+    force_https: keyOr(flag, false, { doc: "Refused when true: Flycast is HTTP only. See `--allow force_https`." }),
+    tls_options: key(tlsOptions, { doc: "Settings of `tls`." }),
+    http_options: key(httpOptions, { doc: "Settings of `http`; refused without it." }),
+    proxy_proto_options: key(
+      table({ version: key(text, { doc: '`"v2"`; anything else is v1.', defaultDoc: '`"v1"`' }) }),
+      { doc: "Settings of `proxy_proto`." },
+    ),
+  },
+  { source: DOCS },
+);
 export type RawPort = Infer<typeof servicePort>;
 
 const scaling = {
@@ -171,6 +196,7 @@ export const httpService = table(
     machine_checks: machineChecks,
   },
   {
+    source: CODE,
     retired: {
       ...NOT_SCALING,
       ports: { grade: "warning", why: "[http_service] is always ports 80 and 443; use [[services]] for others" },
@@ -182,16 +208,11 @@ export const httpService = table(
 );
 export type RawHttpService = Infer<typeof httpService>;
 
-const named = oneOf(["tcp", "udp"]);
-/** The platform's client omits an empty text, which makes it TCP. */
-const protocol: typeof named = {
-  ...named,
-  read: (value, path, context) => (value === "" ? undefined : named.read(value, path, context)),
-};
-
 const service = table(
   {
-    protocol: keyOr(protocol, "tcp", { doc: "UDP is not on Flycast: such a service is skipped." }),
+    protocol: keyOr(orAbsent(oneOf(["tcp", "udp"])), "tcp", {
+      doc: "UDP is not on Flycast: such a service is skipped.",
+    }),
     internal_port: key(port({ cast: true }), { doc: "Port that the app listens on.", defaultDoc: "`8080`" }),
     ...scaling,
     ports: keyOr(list(servicePort, { single: true }), [], { doc: "External ports and what is done to their bytes." }),
@@ -201,6 +222,7 @@ const service = table(
     machine_checks: machineChecks,
   },
   {
+    source: CODE,
     retired: {
       ...NOT_SCALING,
       handlers: { grade: "warning", why: "handlers stand in [[services.ports]]" },

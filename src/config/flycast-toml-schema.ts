@@ -1,4 +1,4 @@
-import { bytes, seconds } from "../core/units.ts";
+import { bytes, ms, seconds } from "../core/units.ts";
 import {
   cidr,
   hostPort,
@@ -27,6 +27,8 @@ function section<const K extends Keys>(keys: K, doc: string) {
 }
 
 const time = duration("refused");
+/** A wait of no time at all would fail everything that waits. */
+const wait = duration("refused", { min: ms(1) });
 const count = integer({ min: 1 });
 
 /** Allowances: refusals that may be turned into warnings. */
@@ -56,7 +58,7 @@ const node = section(
 
 const autostop = section(
   {
-    interval: keyOr(time, seconds(60), { doc: "Time between two passes." }),
+    interval: keyOr(duration("refused", { min: ms(10) }), seconds(60), { doc: "Time between two passes." }),
     idle: keyOr(time, seconds(300), {
       doc: "How long a Machine must have been without work, and started, to be stopped.",
     }),
@@ -66,17 +68,19 @@ const autostop = section(
 
 const limits = section(
   {
-    wake_timeout: keyOr(time, seconds(60), {
+    wake_timeout: keyOr(wait, seconds(60), {
       doc: "From the start of a Machine to its port (and first check) answering.",
     }),
     queue_timeout: keyOr(time, seconds(30), { doc: "Waiting for a slot at the hard limit." }),
     queue_length: keyOr(integer({ min: 0 }), 1000, { doc: "Waiters per service." }),
-    connect_timeout: keyOr(time, seconds(5), { doc: "One attempt to connect to a Machine." }),
-    head_timeout: keyOr(time, seconds(30), { doc: "Request head, PROXY header, TLS handshake, StartupMessage." }),
-    keepalive_timeout: keyOr(time, seconds(75), { doc: "An idle keep-alive connection." }),
-    half_closed_timeout: keyOr(time, seconds(600), { doc: "A connection of which one direction has ended." }),
+    connect_timeout: keyOr(wait, seconds(5), { doc: "One attempt to connect to a Machine." }),
+    head_timeout: keyOr(wait, seconds(30), { doc: "Request head, PROXY header, TLS handshake, StartupMessage." }),
+    keepalive_timeout: keyOr(wait, seconds(75), { doc: "An idle keep-alive connection." }),
+    half_closed_timeout: keyOr(wait, seconds(600), { doc: "A connection of which one direction has ended." }),
     drain_timeout: keyOr(time, seconds(300), { doc: "How long commands that stop Machines wait for their work." }),
-    hold_buffer: keyOr(size({ base: "binary" }), bytes(64 * 1024), { doc: "Bytes kept of a connection that waits." }),
+    hold_buffer: keyOr(size({ base: "binary", min: bytes(1024), max: bytes(1024 ** 3) }), bytes(64 * 1024), {
+      doc: "Bytes kept of a connection that waits.",
+    }),
     replay_memory: keyOr(size({ base: "binary" }), bytes(64 * 1024 * 1024), {
       doc: "Bytes kept of requests that may be replayed.",
     }),

@@ -5,7 +5,7 @@ import type { Findings } from "./findings.ts";
 import type { AppConfig, NodeConfig, WorkspaceApp } from "./model.ts";
 import { nearest } from "./nearest.ts";
 import { resolveIn } from "./normalise-node.ts";
-import { checkReferences } from "./references.ts";
+import { checkReferences, referencedApps } from "./references.ts";
 
 export interface AppPlace {
   /** Absolute folder that the paths of flycast.toml start from. */
@@ -178,6 +178,14 @@ export function checkWorkspaceReferences(
     for (const [name, value] of Object.entries(app.env)) {
       for (const problem of checkReferences(value, ports, names)) {
         findings.error([...findings.at(raw.env), name], "bad-reference", problem.message, problem.remedy);
+      }
+      for (const target of referencedApps(value)) {
+        const other = apps.find((one) => one.app.name === target)?.app;
+        const own = (ref: { org: string; network: string }) => ref.org === app.org && ref.network === app.network;
+        if (other === undefined || other.flycast.some(own)) continue;
+        const message = `${target} has no address on ${app.org}/${app.network}, where ${app.name} runs`;
+        const remedy = `add "${app.org}/${app.network}" to flycast of [apps.${target}]`;
+        findings.warning([...findings.at(raw.env), name], "unreachable-reference", message, remedy);
       }
     }
   }

@@ -26,6 +26,12 @@ export function expandReferences(
   return Object.fromEntries(Object.entries(env).map(([name, value]) => [name, expand(value)]));
 }
 
+/** Names of the apps that a value refers to, each once. */
+export function referencedApps(value: string): readonly string[] {
+  const names = [...value.matchAll(REFERENCE)].map(([, inside = ""]) => TARGET.exec(inside)?.[1]);
+  return [...new Set(names.filter((name) => name !== undefined))];
+}
+
 export interface ReferenceProblem {
   readonly message: string;
   readonly remedy: string;

@@ -1,4 +1,5 @@
 import type { TomlValue } from "smol-toml";
+import type { Result } from "../core/result.ts";
 import type { Bytes, Milliseconds, Port } from "../core/units.ts";
 import { bytes, ms, parsePort } from "../core/units.ts";
 import { formatBytes, parseBytes } from "./bytes.ts";
@@ -30,6 +31,14 @@ export const text: Type<string> = {
     return value;
   },
 };
+
+/** Text of which the empty one is the same as none: the platform's client leaves it out. */
+export const filledText: Type<string> = orAbsent(text);
+
+/** The same type, but empty text counts as absent. */
+export function orAbsent<T>(type: Type<T>): Type<T> {
+  return { ...type, read: (value, path, context) => (value === "" ? undefined : type.read(value, path, context)) };
+}
 
 /** Text, or a number or boolean that the platform's client prints as text. */
 export const printedText: Type<string> = {
@@ -153,11 +162,19 @@ export function oneOf<const T extends string>(names: readonly T[]): Type<T> {
  * A duration as text in Go's form. A bare number counts in `bare`, which differs from place to place; read as nanoseconds
  * it is a warning, because nobody means that. `emptyIsAbsent`: where the platform's client drops an empty text.
  */
-export function duration(bare: BareUnit, options: { emptyIsAbsent?: boolean } = {}): Type<Milliseconds> {
+export function duration(
+  bare: BareUnit,
+  options: { emptyIsAbsent?: boolean; min?: Milliseconds } = {},
+): Type<Milliseconds> {
   const remedy = 'write a number with a unit, such as "500ms", "10s" or "1m30s"';
   const refuse = (path: Path, context: ReadContext, message: string) => {
     context.report({ grade: "error", path, rule: "bad-duration", message: `${keyText(path)}: ${message}`, remedy });
     return undefined;
+  };
+  const check = (parsed: Result<Milliseconds, string>, path: Path, context: ReadContext) => {
+    if (!parsed.ok) return refuse(path, context, parsed.error);
+    if (options.min === undefined || parsed.value >= options.min) return parsed.value;
+    return refuse(path, context, `it must be at least ${formatDuration(options.min)}`);
   };
   return {
     label: bare === "refused" || bare === "nanoseconds" ? "a duration" : `a duration, or a number of ${bare}`,
@@ -165,26 +182,29 @@ export function duration(bare: BareUnit, options: { emptyIsAbsent?: boolean } = 
     show: (value) => JSON.stringify(formatDuration(ms(Number(value)))),
     read(value, path, context) {
       if (value === "" && options.emptyIsAbsent === true) return undefined;
-      if (typeof value === "string") {
-        const parsed = parseDuration(value);
-        return parsed.ok ? parsed.value : refuse(path, context, parsed.error);
-      }
+      if (typeof value === "string") return check(parseDuration(value), path, context);
       if (typeof value !== "number" || bare === "refused") {
         return wrongType(value, path, context, 'a duration in quotes, such as "10s"');
       }
-      const parsed = bareDuration(value, bare);
-      if (!parsed.ok) return refuse(path, context, parsed.error);
+      const read = check(bareDuration(value, bare), path, context);
+      if (read === undefined) return undefined;
       if (bare === "nanoseconds" && value !== 0) {
         const message = `${keyText(path)}: the platform reads the bare number ${value} as nanoseconds here`;
         context.report({ grade: "warning", path, rule: "bare-nanoseconds", message, remedy });
       }
-      return parsed.value;
+      return read;
     },
   };
 }
 
 /** A size. `unit`: what a number without one counts in. `number`: a bare TOML number is accepted. */
-export function size(options: { base: "decimal" | "binary"; unit?: number; number?: boolean }): Type<Bytes> {
+export function size(options: {
+  base: "decimal" | "binary";
+  unit?: number;
+  number?: boolean;
+  min?: Bytes;
+  max?: Bytes;
+}): Type<Bytes> {
   return {
     label: 'a size, such as "64KiB" or "1GB"',
     json: options.number === true ? { type: ["string", "number"] } : { type: "string" },
@@ -192,10 +212,14 @@ export function size(options: { base: "decimal" | "binary"; unit?: number; numbe
     read(value, path, context) {
       const written = options.number === true && typeof value === "number" ? String(value) : value;
       if (typeof written !== "string") return wrongType(value, path, context, 'a size in quotes, such as "1GB"');
+      const { min = 0, max = Number.MAX_SAFE_INTEGER } = options;
       const parsed = parseBytes(written, options);
-      if (parsed.ok) return parsed.value;
+      if (parsed.ok && parsed.value >= min && parsed.value <= max) return parsed.value;
+      const reason = parsed.ok
+        ? `it must be from ${formatBytes(bytes(min))} to ${formatBytes(bytes(max))}`
+        : parsed.error;
       const remedy = 'write a size such as "512MB" or "10GB"';
-      context.report({ grade: "error", path, rule: "bad-size", message: `${keyText(path)}: ${parsed.error}`, remedy });
+      context.report({ grade: "error", path, rule: "bad-size", message: `${keyText(path)}: ${reason}`, remedy });
       return undefined;
     },
   };

@@ -76,6 +76,8 @@ export interface RetiredKey {
 }
 
 export interface TableOptions {
+  /** Where the facts about its keys come from, for the docs. */
+  readonly source?: string;
   /** In fly.toml the platform drops unknown keys, so they are a warning; in our own file they are an error. */
   readonly unknown?: "warning" | "error";
   readonly retired?: Readonly<Record<string, RetiredKey>>;

@@ -243,6 +243,15 @@ command = "x"
     ]);
   });
 
+  test("warns of a reference to an app that has no address where the caller is", async () => {
+    const flycast = BOTH.replace("[apps.db]", 'env = { DB = "${db.flycast:5432}" }\n[apps.db]\norg = "stores"');
+    const files = { "web/fly.toml": WEB, "stores/db/fly.toml": DB };
+    const { problems } = await load({ "flycast.toml": flycast, ...files });
+    expect(places(problems)).toEqual(["flycast.toml:3 apps.web.env.DB unreachable-reference"]);
+    const reachable = await load({ "flycast.toml": `${flycast}flycast = ["stores", "personal"]\n`, ...files });
+    expect(reachable.problems).toEqual([]);
+  });
+
   test("without apps is refused by up", async () => {
     const { problems } = await load({ "flycast.toml": "" });
     expect(places(problems)).toEqual(["flycast.toml:- apps no-apps"]);
@@ -357,8 +366,13 @@ api = "localhost:80"
 trust_proxy_protocol = ["10.0.0.0/33"]
 host_networks = ["a/b/c"]
 [autostop]
+interval = "0s"
 idle = 300
 [limits]
+wake_timeout = "0s"
+hold_buffer = "1KB"
+replay_memory = "1 parsec"
+drain_timeout = "900h"
 per_network = 2
 connections = "many"
 starts = 0
@@ -380,7 +394,11 @@ allow = ["everything"]
       "node.api",
       "node.trust_proxy_protocol[0]",
       "node.host_networks[0]",
+      "autostop.interval",
       "autostop.idle",
+      "limits.wake_timeout",
+      "limits.replay_memory",
+      "limits.drain_timeout",
       "limits.per_network",
       "limits.connections",
       "limits.starts",
