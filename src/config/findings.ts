@@ -10,6 +10,7 @@ export class Findings implements ReadContext {
   readonly origins = new WeakMap<object, Path>();
   readonly rootKeys: ReadonlySet<string>;
   readonly #found: Finding[] = [];
+  readonly #noted = new Set<string>();
   readonly #counts: Record<Grade, number> = { error: 0, warning: 0, note: 0 };
 
   constructor(root: { readonly keys: Readonly<Record<string, unknown>> }) {
@@ -18,6 +19,7 @@ export class Findings implements ReadContext {
 
   /** Also as a plain function, because readers pass it on. */
   readonly report = (finding: Finding): void => {
+    if (finding.grade === "note" && this.#isNoted(finding)) return;
     this.#counts[finding.grade] += 1;
     if (this.#counts[finding.grade] <= MAX_FINDINGS) this.#found.push(finding);
   };
@@ -68,6 +70,14 @@ export class Findings implements ReadContext {
       if (more > 0) problems.push(fileProblem(file, grade, "too-many-problems", `and ${more} more ${grade}s`));
     }
     return problems;
+  }
+
+  /** The same key in every item of a list is noted once. */
+  #isNoted(finding: Finding): boolean {
+    const key = pathText(finding.path.filter((part) => typeof part === "string"));
+    const known = this.#noted.has(key);
+    this.#noted.add(key);
+    return known;
   }
 
   #add(grade: Grade, path: Path, rule: string, message: string, remedy: string | undefined): void {

@@ -7,7 +7,6 @@ export interface FormatOptions {
   readonly sources?: ReadonlyMap<string, string>;
 }
 
-const SYMBOL: Readonly<Record<Grade, string>> = { error: "error", warning: "warning", note: "note" };
 // A minified line would fill the screen and hide what is wrong.
 const MAX_LINE = 120;
 const CONTEXT_LINES = 1;
@@ -30,18 +29,23 @@ export function formatProblems(problems: readonly Problem[], options: FormatOpti
     warning: paint.yellow,
     note: paint.blue,
   };
-  const blocks = problems.map((problem) => {
+  const show = (problem: Problem): string => {
     const place = [problem.file, problem.line, problem.column].filter((part) => part !== undefined).join(":");
-    const head = `${paint.bold(colour[problem.grade](SYMBOL[problem.grade]))}: ${paint.bold(printable(place))}`;
+    const head = `${paint.bold(colour[problem.grade](problem.grade))}: ${paint.bold(printable(place))}`;
     const path = problem.path === "" ? "" : ` ${paint.cyan(printable(problem.path))}`;
-    const lines = [`${head}${path}: ${printable(problem.message)} ${paint.dim(`[${problem.rule}]`)}`];
-    if (problem.grade !== "note") lines.push(...frame(problem, options.sources, paint));
-    for (const [i, line] of (problem.remedy ?? "").split("\n").entries()) {
-      if (problem.remedy !== undefined) lines.push(paint.green(`  ${i === 0 ? "→" : " "} ${printable(line)}`));
+    const first = `${head}${path}: ${printable(problem.message)} ${paint.dim(`[${problem.rule}]`)}`;
+    if (problem.grade === "note") return first;
+    const lines = [first, ...frame(problem, options.sources, paint)];
+    for (const [i, line] of (problem.remedy?.split("\n") ?? []).entries()) {
+      lines.push(paint.green(`  ${i === 0 ? "→" : " "} ${printable(line)}`));
     }
     return lines.join("\n");
-  });
-  if (blocks.length === 0) return "";
+  };
+  if (problems.length === 0) return "";
+  const blocks = problems.filter(({ grade }) => grade !== "note").map(show);
+  // Notes are quiet: one line each, at the end.
+  const notes = problems.filter(({ grade }) => grade === "note").map(show);
+  if (notes.length > 0) blocks.push(notes.join("\n"));
   return `${blocks.join("\n\n")}\n\n${countProblems(problems)}\n`;
 }
 

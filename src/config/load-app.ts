@@ -36,12 +36,16 @@ export async function loadFlyToml(file: string, cwd: string, options: FlyTomlOpt
 /** Groups for which neither file names a command, each with the line to write. */
 export async function missingCommands(
   app: WorkspaceApp,
-  place: { readonly shownFlyToml: string; readonly flycastToml: string | undefined },
+  place: {
+    readonly shownFlyToml: string;
+    readonly flycastToml: string | undefined;
+    readonly dockerfile: string | undefined;
+  },
 ): Promise<readonly Problem[]> {
   const problems: Problem[] = [];
   for (const { group, count } of runs(app)) {
     if (count === 0 || Object.hasOwn(app.commands, group)) continue;
-    const hint = await suggestCommand(app.folder, group);
+    const hint = await suggestCommand(app.folder, group, place.dockerfile);
     const from = hint === undefined ? "" : ` (as in its ${hint.from})`;
     const where = place.flycastToml;
     const remedy =

@@ -102,7 +102,8 @@ export async function loadWorkspace(target: string | undefined, options: LoadOpt
     const workspaceApp = normaliseWorkspaceApp(app, config, node, place, findings, regions);
     loaded.push({ raw: app, app: workspaceApp });
     if (!findings.isRefused(app, "command")) {
-      const where = { shownFlyToml, flycastToml: file === undefined ? undefined : shown };
+      const flycastTomlName = file === undefined ? undefined : shown;
+      const where = { shownFlyToml, flycastToml: flycastTomlName, dockerfile: one.dockerfile };
       problems.push(...(await missingCommands(workspaceApp, where)));
     }
     await missingFiles(workspaceApp, (name, missing) => {

@@ -6,6 +6,7 @@ import { flyToml } from "./fly-toml-schema.ts";
 import type { AppConfig } from "./model.ts";
 import { normalise } from "./normalise.ts";
 import type { Problem } from "./problem.ts";
+import { isTable } from "./schema.ts";
 import { parseToml, type TomlProblem } from "./toml-document.ts";
 
 export type FlyTomlOptions = Partial<CheckOptions>;
@@ -15,6 +16,8 @@ export interface ParsedFlyToml {
   readonly config: AppConfig | undefined;
   /** What could be understood despite errors, so that the checks of a workspace can report theirs at the same time. */
   readonly draft: AppConfig | undefined;
+  /** `build.dockerfile`: nothing is built, but its last CMD tells what to suggest as the command. */
+  readonly dockerfile?: string;
   readonly problems: readonly Problem[];
 }
 
@@ -51,7 +54,9 @@ export function parseFlyToml(text: string, file: string, options: FlyTomlOptions
   });
   const region = raw.primary_region === undefined ? undefined : parseRegionCode(raw.primary_region);
   const draft = normalise(raw, name[0] ?? PLACEHOLDER_NAME, region?.ok === true ? region.value : undefined);
-  return { config: findings.hasErrors ? undefined : draft, draft, problems };
+  const build = isTable(raw.build) ? raw.build["dockerfile"] : undefined;
+  const named = typeof build === "string" ? { dockerfile: build } : {};
+  return { config: findings.hasErrors ? undefined : draft, draft, problems, ...named };
 }
 
 /** A TOML problem as a problem with the file. */

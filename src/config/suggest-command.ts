@@ -1,5 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { shellQuote } from "./shell-split.ts";
 
 /** A command line that the app's folder hints at, and the file that does. Never run unasked. */
@@ -11,14 +11,18 @@ export interface CommandHint {
 // Files beside fly.toml are the user's own, but a core dump named Procfile should not be read.
 const MAX_HINT_BYTES = 256 * 1024;
 
-/** The last CMD or ENTRYPOINT of the Dockerfile, else `group` in the Procfile, else package.json's start. */
-export async function suggestCommand(folder: string, group: string): Promise<CommandHint | undefined> {
+/** The last CMD or ENTRYPOINT of the Dockerfile (a path from `folder`), else `group` in the Procfile, else package.json's start. */
+export async function suggestCommand(
+  folder: string,
+  group: string,
+  dockerfile = "Dockerfile",
+): Promise<CommandHint | undefined> {
   for (const [name, read] of [
-    ["Dockerfile", dockerfileCommand],
+    [dockerfile, dockerfileCommand],
     ["Procfile", (text: string) => procfileCommand(text, group)],
     ["package.json", packageCommand],
   ] as const) {
-    const text = await readSmall(join(folder, name));
+    const text = await readSmall(resolve(folder, name));
     const command = text === undefined ? undefined : read(text);
     if (command !== undefined) return { command, from: name };
   }
