@@ -5,6 +5,7 @@ import type { RegistryView } from "../../registry/view.ts";
 import type { Reach, Settlement } from "../context.ts";
 import type { AccessLine } from "./access-log.ts";
 import type { FlySrcSigner } from "./fly-src.ts";
+import type { UpstreamSessions } from "./h2-upstream.ts";
 import type { HeadParser } from "./head.ts";
 import type { RequestIds } from "./request-id.ts";
 import type { RetainedBytes } from "./retained-bytes.ts";
@@ -24,6 +25,7 @@ export interface HttpContext {
   readonly onAccess: ((line: AccessLine) => void) | undefined;
   readonly parser: HeadParser;
   readonly pool: UpstreamPool;
+  readonly sessions: UpstreamSessions;
   readonly sweeper: Sweeper;
   readonly ids: RequestIds;
   readonly retained: RetainedBytes;

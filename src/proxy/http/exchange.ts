@@ -25,7 +25,7 @@ import {
 } from "./replay-instruction.ts";
 import { MAX_REPLAYS, replayFailed, replaySource, replayTarget, ReplayWork, transformed } from "./replay.ts";
 import type { ClientFacts, RequestHead } from "./request-head.ts";
-import type { ResponseSink, UpstreamConnection } from "./upstream.ts";
+import { type ResponseSink, type Upstream, UpstreamConnection, type UpstreamOrigin } from "./upstream.ts";
 
 /** The client's side of an exchange. Calls come in the order of the response; at most one of `fail`, last `write`. */
 export interface Downstream {
@@ -34,8 +34,9 @@ export interface Downstream {
   inform(head: HeadParser): void;
   switchProtocols(head: HeadParser): void;
   /** Returns false when the response should pause until `exchange.resumeResponse`. */
-  respond(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean): boolean;
-  write(chunk: Buffer, done: boolean): boolean;
+  respond(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean, trailers: string): boolean;
+  /** `trailers`: lines with CR LF, at the end of a body that was decoded. */
+  write(chunk: Buffer, done: boolean, trailers: string): boolean;
   /** The Machine ended its side of a switched connection. */
   endWrites(): void;
   /** No response, or none any more. */
@@ -48,8 +49,6 @@ export interface Downstream {
 const MAX_ATTEMPTS = 90;
 /** A body up to this size is kept until the response begins, so that the request can be sent again (reference §4.4: 1 MB). */
 const MAX_RETAINED = 1_000_000;
-/** Head and body up to this size leave as one Latin-1 string: libuv writes it from the stack. */
-export const ONE_WRITE = 16 * 1024;
 const POOLED_MS = 4000;
 /** What may not be sent twice never goes out on a connection that the Machine may just be closing. */
 const POOLED_ONCE_MS = 1000;
@@ -57,6 +56,7 @@ const POOLED_ONCE_MS = 1000;
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 const EMPTY = Buffer.alloc(0);
+const NO_BODY: readonly Buffer[] = [];
 const HEADER = "header:";
 
 /** The state of an exchange whose app answered with `fly-replay`. */
@@ -121,7 +121,7 @@ export class Exchange implements Work, ResponseSink {
   #settled = false;
   #claim: Claim | undefined;
   #machine: MachineId | undefined;
-  #upstream: UpstreamConnection | undefined;
+  #upstream: Upstream | undefined;
   #attempts = 0;
   #bodyDone: boolean;
   #retained: Buffer[] | undefined = [];
@@ -210,7 +210,7 @@ export class Exchange implements Work, ResponseSink {
   /** A part of the request's body, in the framing in which it goes on; or bytes of a switched connection. */
   send(chunk: Buffer, done: boolean): void {
     if (done) this.#bodyDone = true;
-    if (chunk.length === 0) return;
+    if (chunk.length === 0 && !done) return;
     this.#bytesIn += chunk.length;
     const upstream = this.#upstream;
     if (this.#retained !== undefined) {
@@ -224,18 +224,18 @@ export class Exchange implements Work, ResponseSink {
       return;
     }
     if (this.#claim !== undefined) this.#claim.lastByte = this.#context.clock.now();
-    if (!upstream.socket.write(chunk)) this.#downstream.pauseRequest();
+    if (!upstream.send(chunk, done)) this.#downstream.pauseRequest();
   }
 
   /** The client ended its side of a switched connection. */
   endSends(): void {
     this.#downstreamEnded = true;
-    this.#upstream?.socket.end();
+    this.#upstream?.endSends();
     this.#settleTunnel();
   }
 
   resumeResponse(): void {
-    this.#upstream?.socket.resume();
+    this.#upstream?.resume();
   }
 
   /** The client has gone, or the connection is being cut. */
@@ -272,17 +272,19 @@ export class Exchange implements Work, ResponseSink {
     this.#dropRetained();
     this.status = head.status;
     if (body !== undefined) this.#bytesOut += body.length;
+    const trailers = done ? (this.#upstream?.trailers ?? "") : "";
     // Settled first: when the client reads the last byte, the Machine is free.
     if (done) this.#finish();
-    if (!this.#downstream.respond(head, framing, body, done) && !done) this.#upstream?.socket.pause();
+    if (!this.#downstream.respond(head, framing, body, done, trailers) && !done) this.#upstream?.pause();
   }
 
   onBody(chunk: Buffer, done: boolean): void {
     this.#touch();
+    const trailers = done ? (this.#upstream?.trailers ?? "") : "";
     if (this.#replay?.json !== undefined) return this.#onInstructionBody(this.#replay.json, chunk, done);
     this.#bytesOut += chunk.length;
     if (done) this.#finish();
-    if (!this.#downstream.write(chunk, done) && !done) this.#upstream?.socket.pause();
+    if (!this.#downstream.write(chunk, done, trailers) && !done) this.#upstream?.pause();
   }
 
   onUpstreamEnd(): void {
@@ -318,7 +320,10 @@ export class Exchange implements Work, ResponseSink {
     if (this.#settled) return claim.release();
     this.#claim = claim;
     this.#machine = claim.machine;
-    if (this.#pools) {
+    if (this.#work.route.port.httpOptions.h2Backend) {
+      const stream = this.#pools ? this.#context.sessions.take(this.#originOf(claim)) : undefined;
+      if (stream !== undefined) return this.#attach(stream);
+    } else if (this.#pools) {
       const maxIdle = IDEMPOTENT.has(this.request.method) ? POOLED_MS : POOLED_ONCE_MS;
       const { machine, generation } = claim;
       const pooled = this.#context.pool.take(machine, this.#work.route.service.internalPort, generation, maxIdle);
@@ -340,13 +345,16 @@ export class Exchange implements Work, ResponseSink {
       return;
     }
     socket.setNoDelay(true);
+    const origin = this.#originOf(claim);
     this.#attach(
-      this.#context.pool.open(socket, {
-        machine: claim.machine,
-        service: this.#work.route.service.internalPort,
-        generation: claim.generation,
-      }),
+      this.#work.route.port.httpOptions.h2Backend
+        ? this.#context.sessions.open(socket, origin, this.#pools)
+        : this.#context.pool.open(socket, origin),
     );
+  }
+
+  #originOf(claim: Claim): UpstreamOrigin {
+    return { machine: claim.machine, service: this.#work.route.service.internalPort, generation: claim.generation };
   }
 
   #onConnectFailed(error: AppError): void {
@@ -356,7 +364,7 @@ export class Exchange implements Work, ResponseSink {
     else this.#failUnreached(error);
   }
 
-  #attach(upstream: UpstreamConnection): void {
+  #attach(upstream: Upstream): void {
     this.#upstream = upstream;
     this.#replay?.timer?.cancel();
     const { request } = this;
@@ -364,23 +372,12 @@ export class Exchange implements Work, ResponseSink {
       toHead: request.method === "HEAD",
       mayUpgrade: request.upgrade !== undefined,
     });
-    const { socket } = upstream;
     const head = this.#requestText();
-    const body = this.#retained;
     this.#bytesIn += head.length;
-    if (body === undefined || body.length === 0) {
-      socket.write(head, "latin1");
-    } else if (body.length === 1 && body[0] !== undefined && head.length + body[0].length <= ONE_WRITE) {
-      socket.write(head + body[0].toString("latin1"), "latin1");
-    } else {
-      socket.cork();
-      socket.write(head, "latin1");
-      for (const chunk of body) socket.write(chunk);
-      socket.uncork();
-    }
+    const flowing = upstream.sendHead(head, this.#retained ?? NO_BODY, this.#bodyDone);
     this.#touch();
-    if (socket.writableNeedDrain) this.#downstream.pauseRequest();
-    else this.#downstream.resumeRequest();
+    if (flowing) this.#downstream.resumeRequest();
+    else this.#downstream.pauseRequest();
   }
 
   /** A connection that began with a PROXY header speaks for one client only. */
@@ -424,6 +421,7 @@ export class Exchange implements Work, ResponseSink {
     this.#upstream = undefined;
     if (upstream === undefined) return;
     if (!done || !this.#bodyDone || this.request.upgrade !== undefined) upstream.destroy();
+    else if (!(upstream instanceof UpstreamConnection)) upstream.destroy();
     else if (!this.#pools) this.#context.pool.linger(upstream);
     else if (upstream.reusable) this.#context.pool.put(upstream);
     else upstream.destroy();

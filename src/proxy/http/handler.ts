@@ -1,4 +1,4 @@
-/** The `http` handler: serves a client connection with HTTP/1.1. */
+/** The `http` handler: serves a client connection with HTTP/1.1 or HTTP/2. */
 import type { Socket } from "node:net";
 import type { Limits } from "../../config/model.ts";
 import type { Clock } from "../../core/clock.ts";
@@ -9,9 +9,11 @@ import type { Connection, Handler, Reach, Settlement } from "../context.ts";
 import type { AccessLine } from "./access-log.ts";
 import type { HttpContext } from "./context.ts";
 import type { FlySrcSigner } from "./fly-src.ts";
+import { Http2Connection } from "./h2-downstream.ts";
+import { UpstreamSessions } from "./h2-upstream.ts";
 import { HeadParser } from "./head.ts";
 import { Http1Connection } from "./relay.ts";
-import { clientFacts } from "./request-head.ts";
+import { type ClientFacts, clientFacts } from "./request-head.ts";
 import { RequestIds } from "./request-id.ts";
 import { RetainedBytes } from "./retained-bytes.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -56,28 +58,47 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
     onAccess: options.onAccess,
     parser,
     sweeper,
+    sessions: new UpstreamSessions(options.clock, sweeper),
     pool: new UpstreamPool(options.clock, parser, sweeper),
     ids: new RequestIds(options.clock, options.random, options.region),
     retained: new RetainedBytes(options.limits.replayMemory),
   };
-  const open = new Set<Http1Connection>();
+  const open = new Set<Http1Connection | Http2Connection>();
   let draining = false;
 
   function serve(connection: Connection, socket: Socket, already: Buffer | undefined): Promise<void> {
-    const facts = clientFacts({
-      client: (connection.reported ?? connection.caller).address,
-      destination: connection.destination.address,
-      port: connection.destination.port,
-      secure: connection.tls !== undefined,
-      region: options.region,
-      httpVersion: "1.1",
+    const facts = (httpVersion: "1.1" | "2"): ClientFacts =>
+      clientFacts({
+        client: (connection.reported ?? connection.caller).address,
+        destination: connection.destination.address,
+        port: connection.destination.port,
+        secure: connection.tls !== undefined,
+        region: options.region,
+        httpVersion,
+      });
+    if (!socket.destroyed) socket.setNoDelay(true);
+
+    async function track(served: Http1Connection | Http2Connection): Promise<void> {
+      open.add(served);
+      if (draining) served.drain();
+      await served.done;
+      open.delete(served);
+    }
+    function serveHttp2(bytes: Buffer | undefined): Promise<void> {
+      // Paused, so that nothing is read between here and the session, which takes what is buffered first.
+      socket.pause();
+      if (bytes !== undefined && bytes.length > 0) socket.unshift(bytes);
+      return track(new Http2Connection(context, connection, facts("2"), socket));
+    }
+
+    if (connection.tls?.alpn === "h2") return serveHttp2(already);
+    let http2: Promise<void> | undefined;
+    const served = new Http1Connection(context, connection, facts("1.1"), socket, (bytes) => {
+      http2 = serveHttp2(bytes);
     });
-    socket.setNoDelay(true);
-    const served = new Http1Connection(context, connection, facts, socket);
-    open.add(served);
+    const done = track(served);
     if (already !== undefined && already.length > 0) served.feed(already);
-    if (draining) served.drain();
-    return served.done.finally(() => open.delete(served));
+    return done.then(() => http2);
   }
 
   return {
@@ -97,6 +118,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
       for (const served of open) served.destroy(new AppError("FP11"));
       await Promise.all(done);
       context.pool.close();
+      context.sessions.close();
       sweeper.close();
     },
   };

@@ -12,12 +12,14 @@ import { responseTo } from "../respond.ts";
 import { ChunkedReader } from "./chunked.ts";
 import type { HttpContext } from "./context.ts";
 import { errorResponse } from "./error-response.ts";
-import { type Downstream, Exchange, ONE_WRITE } from "./exchange.ts";
+import { type Downstream, Exchange } from "./exchange.ts";
 import { CHUNKED, type Framing, UNTIL_CLOSE } from "./framing.ts";
 import { type HeadParser, INCOMPLETE, MAX_HEAD_BYTES, REFUSED } from "./head.ts";
+import { requestLines, responseLines } from "./our-lines.ts";
 import { type ClientFacts, isRefusal, readRequestHead, type Refusal } from "./request-head.ts";
 import { writeResponseHead } from "./response-head.ts";
 import type { Swept } from "./sweeper.ts";
+import { ONE_WRITE } from "./upstream.ts";
 
 const HEAD = 0;
 const REQUEST = 1;
@@ -55,19 +57,35 @@ export class Http1Connection implements Downstream, Swept {
   #draining = false;
   #processing = false;
   #awaitingDrain = false;
+  #first = true;
+  readonly #onHttp2: (bytes: Buffer) => void;
+  // Kept, so that they can be taken off again when the socket is handed on.
+  readonly #data = (chunk: Buffer): void => this.#onData(chunk);
+  readonly #end = (): void => this.#onEnd();
+  readonly #drained = (): void => this.#onDrain();
+  readonly #error = (error: Error): void => this.#onGone(new AppError("FP16", undefined, { cause: error }));
+  readonly #closed = (): void => this.#onClose();
 
-  constructor(context: HttpContext, connection: Connection, facts: ClientFacts, socket: Socket) {
+  /** `onHttp2`: the client began with the preface of HTTP/2; from then on the socket is somebody else's. */
+  constructor(
+    context: HttpContext,
+    connection: Connection,
+    facts: ClientFacts,
+    socket: Socket,
+    onHttp2: (bytes: Buffer) => void,
+  ) {
+    this.#onHttp2 = onHttp2;
     this.#context = context;
     this.#connection = connection;
     this.#facts = facts;
     this.#socket = socket;
     this.deadline = context.clock.now() + this.#headTimeout;
     this.done = new Promise((resolve) => (this.#resolve = resolve));
-    socket.on("data", (chunk: Buffer) => this.#onData(chunk));
-    socket.on("end", () => this.#onEnd());
-    socket.on("drain", () => this.#onDrain());
-    socket.on("error", (error) => this.#onGone(new AppError("FP16", undefined, { cause: error })));
-    socket.on("close", () => this.#onClose());
+    socket.on("data", this.#data);
+    socket.on("end", this.#end);
+    socket.on("drain", this.#drained);
+    socket.on("error", this.#error);
+    socket.on("close", this.#closed);
     context.sweeper.add(this);
   }
 
@@ -179,7 +197,7 @@ export class Http1Connection implements Downstream, Swept {
       errorResponse(error.code, {
         close: this.#closeAfter,
         head: exchange?.request.method === "HEAD",
-        lines: exchange === undefined ? "" : this.#responseLines(exchange.requestId),
+        lines: exchange === undefined ? "" : responseLines(exchange.requestId, "1.1"),
       }),
       "latin1",
     );
@@ -273,6 +291,16 @@ export class Http1Connection implements Downstream, Swept {
   /** Returns false when bytes are missing. */
   #readHead(): boolean {
     const bytes = this.#pending;
+    if (this.#first) {
+      const http2 = startsPreface(bytes);
+      if (http2 === undefined) return false;
+      if (http2) {
+        this.#leave();
+        this.#onHttp2(bytes);
+        return false;
+      }
+      this.#first = false;
+    }
     // RFC 9112 §2.2: old clients send an empty line after a body.
     const start = bytes[0] === 0x0d && bytes[1] === 0x0a ? 2 : 0;
     if (this.#searched > 0 && bytes.length > 4096 && bytes.length < MAX_HEAD_BYTES) {
@@ -308,18 +336,35 @@ export class Http1Connection implements Downstream, Swept {
     const exchange = new Exchange(this.#context, this, this.#connection, request, {
       facts: this.#facts,
       requestId,
-      lines: this.#requestLines(requestId),
+      lines: requestLines(this.#context, this.#connection, requestId),
       since: this.#context.clock.now(),
     });
     this.#exchange = exchange;
     if (request.framing !== 0) {
-      this.#chunks = request.framing === CHUNKED ? new ChunkedReader(false, parser) : undefined;
+      this.#chunks =
+        request.framing === CHUNKED
+          ? new ChunkedReader(this.#connection.route.port.httpOptions.h2Backend, parser)
+          : undefined;
       const first = this.#takePending();
       if (first.length > 0) this.#readBody(first);
     }
     this.deadline = this.#idleDeadline();
     if (!exchange.settled) exchange.start();
     return true;
+  }
+
+  /** Lets go of the socket without closing it. */
+  #leave(): void {
+    this.#state = CLOSED;
+    this.#context.sweeper.remove(this);
+    const socket = this.#socket;
+    socket.pause();
+    socket.off("data", this.#data);
+    socket.off("end", this.#end);
+    socket.off("drain", this.#drained);
+    socket.off("error", this.#error);
+    socket.off("close", this.#closed);
+    this.#resolve();
   }
 
   #readBody(bytes: Buffer): void {
@@ -405,25 +450,11 @@ export class Http1Connection implements Downstream, Swept {
 
   #edit(decoded: boolean): Parameters<typeof writeResponseHead>[1] {
     return {
-      lines: this.#responseLines(this.#exchange?.requestId ?? ""),
+      lines: responseLines(this.#exchange?.requestId ?? "", "1.1"),
       options: this.#connection.route.port.httpOptions,
       close: this.#closeAfter,
       decoded,
     };
-  }
-
-  #responseLines(requestId: string): string {
-    return `Server: Fly/flycast\r\nVia: 1.1 fly.io\r\nFly-Request-Id: ${requestId}\r\n`;
-  }
-
-  #requestLines(requestId: string): string {
-    const { signer, view } = this.#context;
-    const { machine } = this.#connection.caller;
-    const lines = `Fly-Request-Id: ${requestId}\r\n`;
-    if (signer === undefined || machine === undefined) return lines;
-    const app = view.machine(machine)?.app;
-    const org = app === undefined ? undefined : view.app(app)?.org;
-    return app === undefined || org === undefined ? lines : lines + signer.lines(machine, app, org);
   }
 
   // Deadlines.
@@ -448,6 +479,16 @@ export class Http1Connection implements Downstream, Swept {
     const { idleTimeout } = this.#connection.route.port.httpOptions;
     return this.#context.clock.now() + (idleTimeout ?? this.#context.limits.halfClosedTimeout);
   }
+}
+
+const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+
+/** Whether bytes begin as HTTP/2 with prior knowledge does (RFC 9113 §3.4). Undefined: too few to say. */
+function startsPreface(bytes: Buffer): boolean | undefined {
+  if (bytes[0] !== 0x50 || (bytes.length > 1 && bytes[1] !== 0x52)) return false; // the common case: no "PR"
+  const length = Math.min(bytes.length, PREFACE.length);
+  if (PREFACE.compare(bytes, 0, length, 0, length) !== 0) return false;
+  return length === PREFACE.length ? true : undefined;
 }
 
 function refusalOf(parser: HeadParser): Refusal {

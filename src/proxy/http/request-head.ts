@@ -93,7 +93,7 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
   let host: string | undefined;
   let upgrade: string | undefined;
   let wantsUpgrade = false;
-  let expectsContinue = false;
+  let expectations = 0;
   let forwardedFor = "";
   let hasForwardedPort = false;
   let nominated: Set<string> | undefined;
@@ -129,11 +129,11 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
         upgrade = upgrade === undefined ? head.value(i) : `${upgrade}, ${head.value(i)}`;
         break;
       case NAME.expect:
+        if (expectations++ > 0) return { code: "FP07", detail: "more than one expectation" };
         if (head.minor === 0) drop = true;
         else if (head.value(i).toLowerCase() !== "100-continue") {
           return { code: "FP14", status: 417, detail: "an unknown expectation" };
-        } else if (expectsContinue) return { code: "FP07", detail: "more than one expectation" };
-        else expectsContinue = true;
+        }
         break;
       case NAME["transfer-encoding"]:
         // One spelling for all: a server that knows only lower case must not see no coding here.
@@ -210,7 +210,7 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
     minor: head.minor,
     framing,
     keepAlive,
-    expectsContinue: expectsContinue && framing !== 0,
+    expectsContinue: expectations > 0 && head.minor === 1 && framing !== 0,
     upgrade: mayUpgrade ? upgrade : undefined,
     text: `${line}${out}${facts.lines}X-Forwarded-For: ${forwardedFor}${facts.client}, ${facts.destination}\r\n`,
     wishes,

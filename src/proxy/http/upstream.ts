@@ -40,7 +40,31 @@ const CLOSE = 4;
 const SWITCHED = 5;
 const LINGERING = 6;
 
-export class UpstreamConnection {
+/** What carries one request to a Machine and its answer back: a connection, or a stream of an HTTP/2 session. */
+export interface Upstream {
+  /** Requests that were sent on it before this one. */
+  readonly served: number;
+  /** Whether a byte of the current response has come. */
+  readonly answered: boolean;
+  /** Whether another request may follow: the response was complete, nothing came after it, both sides agree. */
+  readonly reusable: boolean;
+  /** Trailers of the response, checked, when it was decoded. */
+  readonly trailers: string;
+  begin(sink: ResponseSink, how: { toHead: boolean; mayUpgrade: boolean }): void;
+  /** The head as HTTP/1.1 text, and what there is of the body. Returns false when it is time to pause. */
+  sendHead(head: string, body: readonly Buffer[], bodyDone: boolean): boolean;
+  send(chunk: Buffer, bodyDone: boolean): boolean;
+  /** The client ended its side of a switched connection. */
+  endSends(): void;
+  pause(): void;
+  resume(): void;
+  destroy(): void;
+}
+
+/** Head and body up to this size leave as one Latin-1 string: libuv writes it from the stack. */
+export const ONE_WRITE = 16 * 1024;
+
+export class UpstreamConnection implements Upstream {
   readonly socket: Socket;
   readonly origin: UpstreamOrigin;
   /** Monotonic time since which it is idle, or lingers. */
@@ -85,14 +109,42 @@ export class UpstreamConnection {
     this.answered = false;
   }
 
-  /** Whether another request may follow: the response was complete, nothing came after it, both sides agree. */
   get reusable(): boolean {
     return this.#keepsAlive && this.#state === IDLE && this.socket.writable && !this.socket.readableEnded;
   }
 
-  /** Trailers of the response, checked, when it was decoded. */
   get trailers(): string {
     return this.#chunks?.trailers ?? "";
+  }
+
+  sendHead(head: string, body: readonly Buffer[]): boolean {
+    const { socket } = this;
+    const only = body[0];
+    if (only === undefined) return socket.write(head, "latin1");
+    if (body.length === 1 && head.length + only.length <= ONE_WRITE) {
+      return socket.write(head + only.toString("latin1"), "latin1");
+    }
+    socket.cork();
+    socket.write(head, "latin1");
+    for (const chunk of body) socket.write(chunk);
+    socket.uncork();
+    return !socket.writableNeedDrain;
+  }
+
+  send(chunk: Buffer): boolean {
+    return chunk.length === 0 || this.socket.write(chunk);
+  }
+
+  endSends(): void {
+    this.socket.end();
+  }
+
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
   }
 
   /** Goes into the pool. */

@@ -1,0 +1,288 @@
+/** HTTP/2 towards Machines whose service says `h2_backend` (gRPC): cleartext, prior knowledge, streams on shared sessions. */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from "node:http2";
+import type { Socket } from "node:net";
+import type { Clock } from "../../core/clock.ts";
+import { AppError } from "../../core/errors.ts";
+import type { Monotonic } from "../../core/units.ts";
+import { CHUNKED } from "./framing.ts";
+import { responseText, trailerLines } from "./h2-text.ts";
+import { HeadParser, MAX_FIELDS, MAX_HEAD_BYTES } from "./head.ts";
+import type { Sweeper, Swept } from "./sweeper.ts";
+import type { ResponseSink, Upstream, UpstreamOrigin } from "./upstream.ts";
+
+/** As long as connections for HTTP/1.1 are kept. */
+const MAX_IDLE_MS = 4000;
+const EMPTY = Buffer.alloc(0);
+
+interface Session {
+  readonly session: ClientHttp2Session;
+  readonly origin: UpstreamOrigin;
+  readonly shared: boolean;
+  streams: number;
+  served: number;
+  idleSince: number;
+}
+
+/** Sessions to Machines. An idle one holds no claim, and is closed after some seconds. */
+export class UpstreamSessions implements Swept {
+  deadline = Number.POSITIVE_INFINITY;
+  readonly #clock: Clock;
+  readonly #sweeper: Sweeper;
+  readonly #open = new Set<Session>();
+
+  constructor(clock: Clock, sweeper: Sweeper) {
+    this.#clock = clock;
+    this.#sweeper = sweeper;
+  }
+
+  /** A stream on a session that is there and has room. */
+  take(origin: UpstreamOrigin): Upstream | undefined {
+    for (const entry of this.#open) {
+      const { session } = entry;
+      if (!entry.shared || session.closed || session.destroyed) continue;
+      if (entry.origin.machine !== origin.machine || entry.origin.service !== origin.service) continue;
+      if (entry.origin.generation !== origin.generation) continue;
+      if (entry.streams >= (session.remoteSettings?.maxConcurrentStreams ?? 100)) continue;
+      return this.#stream(entry);
+    }
+    return undefined;
+  }
+
+  /** A stream on a session over a fresh connection. `shared`: others may use the session too. */
+  open(socket: Socket, origin: UpstreamOrigin, shared: boolean): Upstream {
+    const session = connect("http://machine", {
+      createConnection: () => socket,
+      settings: { enablePush: false },
+      maxHeaderListPairs: MAX_FIELDS + 8,
+      maxSendHeaderBlockLength: MAX_HEAD_BYTES,
+    });
+    const entry: Session = { session, origin, shared, streams: 0, served: 0, idleSince: 0 };
+    this.#open.add(entry);
+    session.on("error", () => undefined); // every stream reports it
+    session.on("close", () => this.#open.delete(entry));
+    return this.#stream(entry);
+  }
+
+  expire(now: Monotonic): void {
+    let next = Number.POSITIVE_INFINITY;
+    for (const entry of this.#open) {
+      if (entry.streams > 0) continue;
+      if (now - entry.idleSince >= MAX_IDLE_MS) entry.session.destroy();
+      else next = Math.min(next, entry.idleSince + MAX_IDLE_MS);
+    }
+    this.deadline = next;
+    if (next === Number.POSITIVE_INFINITY) this.#sweeper.remove(this);
+  }
+
+  close(): void {
+    for (const entry of this.#open) entry.session.destroy();
+    this.#sweeper.remove(this);
+  }
+
+  #stream(entry: Session): Upstream {
+    entry.streams++;
+    return new UpstreamStream(entry.session, entry.served++, () => {
+      entry.streams--;
+      if (entry.streams > 0) return;
+      if (!entry.shared) return void entry.session.close();
+      entry.idleSince = this.#clock.now();
+      if (this.deadline === Number.POSITIVE_INFINITY) this.#sweeper.add(this);
+      this.deadline = Math.min(this.deadline, entry.idleSince + MAX_IDLE_MS);
+    });
+  }
+}
+
+/** One stream, in the shape of a connection that speaks HTTP/1.1. */
+class UpstreamStream implements Upstream {
+  readonly served: number;
+  readonly reusable = false; // a stream is for one request; its session stays
+  answered = false;
+  trailers = "";
+  readonly #session: ClientHttp2Session;
+  readonly #onDone: () => void;
+  #stream: ClientHttp2Stream | undefined;
+  #sink: ResponseSink | undefined;
+  #over = false;
+  #responded = false;
+  #chunkOut = false;
+  #toHead = false;
+
+  constructor(session: ClientHttp2Session, served: number, onDone: () => void) {
+    this.#session = session;
+    this.served = served;
+    this.#onDone = onDone;
+  }
+
+  begin(sink: ResponseSink, how: { toHead: boolean }): void {
+    this.#sink = sink;
+    this.#toHead = how.toHead;
+  }
+
+  sendHead(head: string, body: readonly Buffer[], bodyDone: boolean): boolean {
+    let stream: ClientHttp2Stream;
+    try {
+      stream = this.#session.request(requestFields(head), { endStream: bodyDone && body.length === 0 });
+    } catch (error) {
+      // Reported as a failure of the connection would be: later, and not from within the call.
+      queueMicrotask(() => this.#fail(new AppError("PU01", undefined, { cause: error })));
+      return true;
+    }
+    this.#stream = stream;
+    stream.on("headers", (headers: IncomingHttpHeaders, _flags: number, raw: unknown) =>
+      this.#onInformational(headers, raw),
+    );
+    stream.on("response", (headers: IncomingHttpHeaders, flags: number, raw: unknown) =>
+      this.#onResponse(headers, flags, raw),
+    );
+    stream.on(
+      "trailers",
+      (_headers: IncomingHttpHeaders, _flags: number, raw: unknown) => (this.trailers = trailerLines(rawOf(raw))),
+    );
+    stream.on("data", (chunk: Buffer) => this.#onData(chunk));
+    stream.on("end", () => this.#onEnd());
+    stream.on("drain", () => this.#sink?.onUpstreamDrain());
+    stream.on("error", (error) =>
+      this.#fail(new AppError(this.answered ? "PU02" : "PC03", undefined, { cause: error })),
+    );
+    stream.on("close", () => this.#onClose());
+    let flowing = true;
+    for (const chunk of body) flowing = stream.write(chunk);
+    if (bodyDone && body.length > 0) stream.end();
+    return flowing;
+  }
+
+  send(chunk: Buffer, bodyDone: boolean): boolean {
+    const stream = this.#stream;
+    if (stream === undefined || stream.destroyed || stream.writableEnded) return true;
+    const flowing = chunk.length === 0 || stream.write(chunk);
+    if (bodyDone) stream.end();
+    return flowing;
+  }
+
+  endSends(): void {
+    this.#stream?.end();
+  }
+
+  pause(): void {
+    this.#stream?.pause();
+  }
+
+  resume(): void {
+    this.#stream?.resume();
+  }
+
+  /** Ends the stream, cancelling it when it is not over; its session goes on. */
+  destroy(): void {
+    this.#sink = undefined;
+    const stream = this.#stream;
+    if (stream !== undefined && !stream.closed) {
+      stream.close(this.#over ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL);
+    }
+    if (stream === undefined) this.#onClose();
+  }
+
+  #onInformational(headers: IncomingHttpHeaders, raw: unknown): void {
+    this.answered = true;
+    const text = responseText(headers, rawOf(raw), "length");
+    const head = text === undefined ? undefined : parsed(text);
+    if (head !== undefined && head.status !== 101) this.#sink?.onInformational(head);
+  }
+
+  #onResponse(headers: IncomingHttpHeaders, flags: number, raw: unknown): void {
+    this.answered = true;
+    this.#responded = true;
+    const sink = this.#sink;
+    if (sink === undefined) return;
+    const status = Number(headers[":status"]);
+    const over = (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0;
+    const bodiless = this.#toHead || status === 204 || status === 304;
+    const hasLength = headers["content-length"] !== undefined;
+    const framing = over || bodiless ? (bodiless ? "length" : "none") : hasLength ? "length" : "chunked";
+    const text = responseText(headers, rawOf(raw), framing);
+    const head = text === undefined ? undefined : parsed(text);
+    if (head === undefined) return this.#fail(new AppError("PU02", "the head of the response is malformed"));
+    this.#chunkOut = framing === "chunked" && !sink.decodes(head);
+    if (over) this.#finish();
+    sink.onResponse(head, framing === "chunked" ? CHUNKED : 0, undefined, over);
+  }
+
+  #onData(chunk: Buffer): void {
+    if (!this.#chunkOut) return this.#sink?.onBody(chunk, false);
+    this.#sink?.onBody(chunked(chunk), false);
+  }
+
+  #onEnd(): void {
+    const sink = this.#sink;
+    if (!this.#responded || this.#over || sink === undefined) return;
+    this.#finish();
+    sink.onBody(this.#chunkOut ? Buffer.from(`0\r\n${this.trailers}\r\n`, "latin1") : EMPTY, true);
+  }
+
+  #finish(): void {
+    this.#over = true;
+  }
+
+  #onClose(): void {
+    this.#fail(new AppError(this.answered ? "PU02" : "PC03", "the Machine closed the stream"));
+    if (this.#released) return;
+    this.#released = true;
+    this.#onDone();
+  }
+  #released = false;
+
+  #fail(error: AppError): void {
+    const sink = this.#sink;
+    this.#sink = undefined;
+    if (this.#over) return;
+    this.#over = true;
+    const stream = this.#stream;
+    if (stream !== undefined && !stream.closed) stream.close(constants.NGHTTP2_CANCEL);
+    sink?.onUpstreamFailure(error);
+  }
+}
+
+/** The HTTP/1.1 head that we write, as HTTP/2 fields. */
+function requestFields(head: string): OutgoingHttpHeaders {
+  const lines = head.split("\r\n");
+  const [method, path] = (lines[0] ?? "").split(" ");
+  const fields: Record<string, string | string[]> = { ":method": method ?? "", ":path": path ?? "", ":scheme": "http" };
+  for (const line of lines.slice(1)) {
+    const colon = line.indexOf(":");
+    if (colon <= 0) continue;
+    const name = line.slice(0, colon).toLowerCase();
+    const value = line.slice(colon + 1).trim();
+    if (name === "host") fields[":authority"] = value;
+    else if (name === "connection" || name === "transfer-encoding" || name === "upgrade") continue;
+    else {
+      const before = fields[name];
+      if (before === undefined) fields[name] = value;
+      else if (Array.isArray(before)) before.push(value);
+      else fields[name] = [before, value];
+    }
+  }
+  return fields;
+}
+
+function parsed(text: string): HeadParser | undefined {
+  const bytes = Buffer.from(text, "latin1");
+  const parser = new HeadParser();
+  return parser.parseResponse(bytes, 0, bytes.length) === bytes.length ? parser : undefined;
+}
+
+export function chunked(data: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`${data.length.toString(16)}\r\n`, "latin1"), data, CRLF]);
+}
+
+const CRLF = Buffer.from("\r\n");
+
+/** Node hands raw fields as a list of names and values in turn; its types leave them out. */
+function rawOf(raw: unknown): readonly string[] {
+  return Array.isArray(raw) ? (raw as string[]) : [];
+}

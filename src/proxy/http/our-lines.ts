@@ -1,0 +1,19 @@
+/** Lines that the proxy adds to each request and each response, with CR LF. */
+import type { Connection } from "../context.ts";
+import type { HttpContext } from "./context.ts";
+
+/** The request's id, and the signed name of the Machine that called. */
+export function requestLines(context: HttpContext, connection: Connection, requestId: string): string {
+  const { signer, view } = context;
+  const { machine } = connection.caller;
+  const lines = `Fly-Request-Id: ${requestId}\r\n`;
+  if (signer === undefined || machine === undefined) return lines;
+  const app = view.machine(machine)?.app;
+  const org = app === undefined ? undefined : view.app(app)?.org;
+  return app === undefined || org === undefined ? lines : lines + signer.lines(machine, app, org);
+}
+
+/** `version`: of HTTP on the client's side. */
+export function responseLines(requestId: string, version: "1.1" | "2"): string {
+  return `Server: Fly/flycast\r\nVia: ${version} fly.io\r\nFly-Request-Id: ${requestId}\r\n`;
+}
