@@ -9,12 +9,15 @@ import { flySrcKey } from "./api/fly-src-key.ts";
 import { History } from "./api/history.ts";
 import { Leases } from "./api/leases.ts";
 import { apiHome, refuseRestartOnly, restartIfRunning } from "./api/machine-rules.ts";
+import { machineConfig } from "./api/machine-config.ts";
 import { listenApi, removeNodeFile, urlOf, writeNodeFile } from "./api/node-file.ts";
 import { PortMemory } from "./api/port-memory.ts";
 import { createApi } from "./api/server.ts";
 import { appStatus, services, sortedApps, type AppStatus, type StatusSources } from "./api/status.ts";
 import { createCloseness } from "./balancer/closeness.ts";
-import type { Workspace } from "./config/model.ts";
+import { formatProblems } from "./config/format-problem.ts";
+import { loadWorkspace } from "./config/load.ts";
+import type { Workspace, WorkspaceApp } from "./config/model.ts";
 import { expandReferences } from "./config/references.ts";
 import { systemClock } from "./core/clock.ts";
 import { AppError, toAppError } from "./core/errors.ts";
@@ -28,6 +31,7 @@ import { parseResolvConf } from "./dns/system-upstreams.ts";
 import { createProcessDriver } from "./machines/drivers/process.ts";
 import { readEnvFile } from "./machines/env-file.ts";
 import { machineEnvironment } from "./machines/environment.ts";
+import { Releases, type Release } from "./machines/release.ts";
 import { createMachines } from "./machines/supervisors.ts";
 import { parseIp6 } from "./network/address.ts";
 import { createLoopbackPlane } from "./network/loopback.ts";
@@ -41,6 +45,7 @@ import { createProxy } from "./proxy/proxy.ts";
 import { loadAuthority, type Authority } from "./proxy/tls/authority.ts";
 import { createPublisher } from "./proxy/published.ts";
 import { identify } from "./registry/identify.ts";
+import type { Machine } from "./registry/model.ts";
 import { openFileRegistry } from "./registry/stores/file.ts";
 import { readToken } from "./registry/stores/state-folder.ts";
 import { createLogger } from "./telemetry/logging.ts";
@@ -116,6 +121,16 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     const driver = await createProcessDriver({ plane, stateDir: node.stateDir, clock, outlive: mode === "host", log });
     ending.push(() => driver.close());
 
+    const environmentOf = async (machine: Machine): Promise<Record<string, string>> =>
+      machineEnvironment({
+        machine,
+        app: view.app(machine.app) ?? { primaryRegion: undefined },
+        host: process.env,
+        secrets: await readEnvFile(machine.config.envFile),
+        resolve: (value) =>
+          expandReferences({ value }, (app, port) => dialText(app, port, machine.network))["value"] ?? value,
+      });
+    const releases = new Releases({ driver, random: randomBytes, environment: environmentOf, log });
     const machines = createMachines({
       registry,
       driver,
@@ -123,15 +138,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       random: Math.random,
       limits: node.limits,
       autostop: node.autostop,
-      environment: async (machine) =>
-        machineEnvironment({
-          machine,
-          app: view.app(machine.app) ?? { primaryRegion: undefined },
-          host: process.env,
-          secrets: await readEnvFile(machine.config.envFile),
-          resolve: (value) =>
-            expandReferences({ value }, (app, port) => dialText(app, port, machine.network))["value"] ?? value,
-        }),
+      environment: async (machine) => {
+        await releases.passed(machine.app);
+        return environmentOf(machine);
+      },
       onEvent: (event) => {
         metrics.machineEvent(event);
         emit(eventOf(event));
@@ -230,6 +240,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       view,
       commands: registry.commands,
       destroy: (id, how) => machines.destroy(id, how),
+      deploy: (path) => deploy(path),
       machines: {
         start: (id, because) => machines.start(id, because),
         stop: async (id, how) => void (await machines.stop(id, how)),
@@ -282,9 +293,42 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       await publisher.sync();
       await memory.remember(publisher.list());
     };
+    /** Release commands begin at once; the Machines of their apps wait for them. */
+    const releaseAll = (apps: Workspace["apps"]): void => {
+      for (const app of apps) {
+        const { config } = app;
+        const like = view.machinesOf(config.name)[0];
+        if (config.releaseCommand === undefined || like === undefined) continue;
+        emit({ event: "release", app: config.name, command: config.releaseCommand });
+        releases.run(releaseOf(app, like), { hold: true }).catch((thrown: unknown) => {
+          const error = toAppError(thrown);
+          emit({ event: "problem", app: config.name, code: error.code, message: error.message });
+        });
+      }
+    };
     const control = {
       destroy: (id: MachineId, how: { force: boolean }) => machines.destroy(id, how),
       restartIfRunning: (id: MachineId, because: string) => restartIfRunning(view, machines, id, because),
+    };
+    const deploy = async (path: string): Promise<readonly string[]> => {
+      const { workspace: loaded, problems } = await loadWorkspace(path, { cwd: "/", allow: node.compatAllow });
+      if (loaded === undefined) throw new AppError("config_invalid", formatProblems(problems, { color: false }));
+      const apps = new Map([...workspace.apps, ...loaded.apps].map((app) => [app.name, app]));
+      for (const app of loaded.apps) {
+        const running = view.machinesOf(app.name)[0];
+        const group = app.config.groups.find(({ name }) => name === app.config.defaultGroup);
+        if (app.config.releaseCommand === undefined || running === undefined || group === undefined) continue;
+        await releases.run(releaseOf(app, { ...running, config: machineConfig(app, group, "deploy") }), {
+          hold: false,
+        });
+      }
+      const fresh = loaded.apps.filter(({ name }) => view.machinesOf(name).length === 0);
+      workspace = { ...workspace, apps: [...apps.values()] };
+      const { changed } = await applyWorkspace(registry, control, loaded, undefined, "deploy");
+      await follow();
+      releaseAll(fresh);
+      await machines.up();
+      return changed;
     };
     await machines.recover();
     ending.push(() => machines.close());
@@ -320,6 +364,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     });
     ending.push(() => removeNodeFile(node.stateDir));
 
+    releaseAll(workspace.apps);
     await machines.up();
     ready = true;
     emit(
@@ -387,6 +432,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     await endAll();
     throw thrown;
   }
+}
+
+function releaseOf({ config }: WorkspaceApp, like: Machine): Release {
+  return { command: config.releaseCommand ?? [], timeout: config.releaseCommandTimeout, like };
 }
 
 /** The resolvers that this computer uses. None: names outside fail at once. */

@@ -3,7 +3,7 @@ import type { MachineId } from "../core/ids.ts";
 import type { Workspace, WorkspaceApp } from "../config/model.ts";
 import type { Registry } from "../registry/commands.ts";
 import type { Machine, MachineConfig } from "../registry/model.ts";
-import { machineConfig, ORIGIN_KEY, ORIGIN_WORKSPACE, sameConfig } from "./machine-config.ts";
+import { machineConfig, ORIGIN_KEY, sameConfig, type Origin } from "./machine-config.ts";
 
 /** What applying a workspace needs of the Machines. */
 export interface MachineControl {
@@ -21,7 +21,8 @@ export interface Applied {
 /**
  * Makes the registry say what the files say: organisations, networks, apps, addresses, Machines. Everything that can be refused is
  * checked before anything is changed. Addresses are added; they are given back only when `previous` had them and the files no
- * longer do, so that what a person allocated by hand stays. Machines made through the API are left alone.
+ * longer do, so that what a person allocated by hand stays. Machines made through the API are left alone; those of a
+ * workspace end when their app is no longer in it, those of a deploy stay.
  * @errors conflict when an app of that name belongs to another organisation or network.
  */
 export async function applyWorkspace(
@@ -29,6 +30,7 @@ export async function applyWorkspace(
   machines: MachineControl,
   workspace: Workspace,
   previous: Workspace | undefined,
+  origin: Origin = "workspace",
 ): Promise<Applied> {
   for (const app of workspace.apps) refuseMove(registry, app);
   const changed = new Set<string>();
@@ -39,7 +41,7 @@ export async function applyWorkspace(
     if (await applyApp(registry, app)) changed.add(app.name);
     const before = previous?.apps.find((candidate) => candidate.name === app.name);
     if (before !== undefined && (await releaseAddresses(registry, app, before))) changed.add(app.name);
-    const plan = planMachines(registry.view.machinesOf(app.name), app);
+    const plan = planMachines(registry.view.machinesOf(app.name), app, origin);
     for (const machine of plan.remove) goners.push({ machine, because: "the workspace asks for fewer Machines" });
     for (const { machine, config } of plan.update) {
       await registry.commands.updateMachine(machine.id, { config });
@@ -53,8 +55,8 @@ export async function applyWorkspace(
     }
   }
   const names = new Set(workspace.apps.map((app) => app.name));
-  for (const machine of registry.view.machines()) {
-    if (machine.config.metadata[ORIGIN_KEY] === ORIGIN_WORKSPACE && !names.has(machine.app)) {
+  for (const machine of origin === "workspace" ? registry.view.machines() : []) {
+    if (machine.config.metadata[ORIGIN_KEY] === "workspace" && !names.has(machine.app)) {
       goners.push({ machine, because: "its app is no longer in the workspace" });
     }
   }
@@ -148,23 +150,32 @@ interface MachinePlan {
   readonly remove: readonly Machine[];
 }
 
-/** Which Machines to make, change and remove so that there are as many as asked for. The oldest ones stay. */
-export function planMachines(existing: readonly Machine[], app: WorkspaceApp): MachinePlan {
+/**
+ * Which Machines to make, change and remove. A workspace says how many there are, and the oldest ones stay; a deploy changes those
+ * that are there, however many somebody scaled them to, and makes the asked number only of a group that has none.
+ */
+export function planMachines(existing: readonly Machine[], app: WorkspaceApp, origin: Origin): MachinePlan {
   const create: { region: Machine["region"]; config: MachineConfig }[] = [];
   const update: { machine: Machine; config: MachineConfig }[] = [];
-  const left = new Set(existing.filter((machine) => machine.config.metadata[ORIGIN_KEY] === ORIGIN_WORKSPACE));
-  for (const { group: name, region, count } of app.machines) {
-    const group = app.config.groups.find((candidate) => candidate.name === name);
-    if (group === undefined) continue;
-    const config = machineConfig(app, group);
+  const left = new Set(existing.filter((machine) => machine.config.metadata[ORIGIN_KEY] !== undefined));
+  const keep = (machine: Machine, config: MachineConfig): void => {
+    left.delete(machine);
+    if (!sameConfig(machine.config, config)) update.push({ machine, config });
+  };
+  for (const group of app.config.groups) {
+    const config = machineConfig(app, group, origin);
     const mine = [...left]
-      .filter((machine) => machine.region === region && machine.config.processGroup === name)
+      .filter((machine) => machine.config.processGroup === group.name)
       .toSorted((a, b) => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1));
-    for (const machine of mine.slice(0, count)) {
-      left.delete(machine);
-      if (!sameConfig(machine.config, config)) update.push({ machine, config });
+    if (origin === "deploy" && mine.length > 0) {
+      for (const machine of mine) keep(machine, config);
+      continue;
     }
-    for (let i = mine.length; i < count; i++) create.push({ region, config });
+    for (const { region, count } of app.machines.filter((wanted) => wanted.group === group.name)) {
+      const here = mine.filter((machine) => machine.region === region);
+      for (const machine of here.slice(0, count)) keep(machine, config);
+      for (let i = here.length; i < count; i++) create.push({ region, config });
+    }
   }
   return { create, update, remove: [...left] };
 }

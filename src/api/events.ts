@@ -77,6 +77,8 @@ export type SystemEvent =
       readonly code: string;
       readonly message: string;
     }
+  /** A `release_command` begins; the app's Machines start after it. A failure is a `problem`. */
+  | { readonly event: "release"; readonly app: string; readonly command: readonly string[] }
   | { readonly event: "reload"; readonly changed: readonly string[] }
   | { readonly event: "problem"; readonly code: string; readonly message: string; readonly app?: string };
 

@@ -2,9 +2,9 @@ import { join } from "node:path";
 import type { AppConfig, ProcessGroup, Service, WorkspaceApp } from "../config/model.ts";
 import type { MachineConfig } from "../registry/model.ts";
 
-/** Metadata that marks Machines which a workspace file asked for: only those follow the file when it changes. */
+/** Metadata that says where a Machine came from: from the files of `up`, which it follows to its end, or from `deploy`. */
 export const ORIGIN_KEY = "flycast_origin";
-export const ORIGIN_WORKSPACE = "workspace";
+export type Origin = "workspace" | "deploy";
 
 /** The services that a process group's Machines offer. */
 export function servicesOf(config: AppConfig, group: string): readonly Service[] {
@@ -15,7 +15,7 @@ export function servicesOf(config: AppConfig, group: string): readonly Service[]
  * What a Machine of a process group runs, from its fly.toml and flycast.toml. Two calls with equal files give equal values:
  * that is how a reload knows which Machines a change concerns.
  */
-export function machineConfig(app: WorkspaceApp, group: ProcessGroup): MachineConfig {
+export function machineConfig(app: WorkspaceApp, group: ProcessGroup, origin: Origin): MachineConfig {
   const { config } = app;
   return {
     command: app.commands[group.name] ?? group.command ?? [],
@@ -29,7 +29,7 @@ export function machineConfig(app: WorkspaceApp, group: ProcessGroup): MachineCo
     files: group.files,
     metadata: {
       ...app.metadata,
-      [ORIGIN_KEY]: ORIGIN_WORKSPACE,
+      [ORIGIN_KEY]: origin,
       fly_platform_version: "v2",
       fly_process_group: group.name,
     },

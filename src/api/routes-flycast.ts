@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { isAbsolute } from "node:path";
 import { Hono, type Context } from "hono";
 import { streamText } from "hono/streaming";
 import { AppError } from "../core/errors.ts";
@@ -32,6 +33,8 @@ export interface FlycastDeps {
   readonly ca: () => string;
   readonly receipt: (id: MachineId) => object | undefined;
   readonly commands: Commands;
+  /** Loads a folder or file of this computer and makes its apps so. @errors config_invalid with every problem, PM02 of a release command */
+  readonly deploy: (path: string) => Promise<readonly string[]>;
   readonly destroy: (id: MachineId, how: { readonly force: boolean; readonly because: string }) => Promise<void>;
   /** A loopback port that answers DNS questions as a client of the network. */
   readonly dnsFor: (network: Network) => Promise<string>;
@@ -56,6 +59,14 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
   routes.get("/apps/:app/status", (c) =>
     c.json(appStatus(deps.status, findApp(deps.view, c.get("principal"), c.req.param("app")))),
   );
+
+  routes.post("/deploy", async (c) => {
+    // A path of this computer and commands to run: for who may do that anyway.
+    requireNode(c.get("principal"));
+    const { path } = await fields(c, ["path"]);
+    if (path === undefined || !isAbsolute(path)) throw new AppError("invalid", "json: path: must be an absolute path");
+    return c.json({ changed: await deps.deploy(path) });
+  });
 
   routes.post("/apps/:app/scale", async (c) => {
     const app = findApp(deps.view, c.get("principal"), c.req.param("app"));

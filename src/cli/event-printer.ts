@@ -38,6 +38,8 @@ export function humanLine(event: SystemEvent, now: Date): string | undefined {
       return line(event.app, event.machine, pc.yellow("suspended"));
     case "failed":
       return line(event.app, event.machine, `${pc.red("failed")}   ${printable(event.message)} [${event.code}]`);
+    case "release":
+      return line(event.app, " ".repeat(14), `${pc.cyan("release")}  ${printable(event.command.join(" "))}`);
     case "reload":
       return `${time}  ${pc.cyan("reloaded")} ${event.changed.length === 0 ? "nothing changed" : event.changed.join(", ")}`;
     case "problem":

@@ -82,6 +82,12 @@ export function buildProgram(): Command {
     () => import("./config-schema.ts"),
   );
 
+  add(
+    program,
+    "deploy [target]",
+    "Create or update the apps of a folder on a running node, one Machine after the other",
+    () => import("./deploy.ts"),
+  );
   const scale = program.command("scale").description("Change how many Machines an app has");
   add(scale, "count <count>", "Have this many Machines of a process group", () => import("./scale.ts"))
     .option("-a, --app <name>", "app")
