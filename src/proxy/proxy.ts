@@ -5,7 +5,7 @@ import type { Limits } from "../config/model.ts";
 import type { Clock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import type { Ip6, RegionCode } from "../core/ids.ts";
-import type { Milliseconds } from "../core/units.ts";
+import { seconds, type Milliseconds } from "../core/units.ts";
 import type { MachinePool } from "../machines/pool.ts";
 import type { Caller } from "../network/caller.ts";
 import type { NetworkPlane } from "../network/plane.ts";
@@ -18,6 +18,7 @@ import { handlersFor } from "./handlers/for-connection.ts";
 import { createTrust } from "./handlers/inbound-proxy.ts";
 import { Listeners } from "./listeners.ts";
 import type { Log, Phases } from "./phases.ts";
+import { IdleSessions } from "./postgres/idle-sessions.ts";
 import { NodeReach } from "./reach.ts";
 import { temporaryAuthority, type Authority } from "./tls/authority.ts";
 import { Certificates } from "./tls/certificates.ts";
@@ -48,6 +49,11 @@ export interface ProxyOptions {
    * @default one that lasts as long as the process
    */
   readonly authority?: () => Authority;
+  /**
+   * How long all Postgres sessions of a Machine must be idle before `idle_sessions = "end"` ends them: `[autostop] idle`.
+   * @default 5 minutes
+   */
+  readonly sessionIdle?: Milliseconds;
   /** Descriptors that this process may have. @default RLIMIT_NOFILE */
   readonly descriptors?: number;
 }
@@ -57,7 +63,7 @@ export interface Proxy {
   listenPublished(address: Ip6, port: number, server: Server): void;
   /** Resolves when all ports that are in use now are listened on. It also happens by itself after each change. */
   sync(): Promise<void>;
-  reload(limits: Limits): void;
+  reload(limits: Limits, sessionIdle?: Milliseconds): void;
   /** Takes no new connections, waits for the open ones, and cuts those that last longer. Says which. */
   drain(timeout: Milliseconds): Promise<readonly CutConnection[]>;
   /** Cuts everything at once. */
@@ -68,8 +74,11 @@ export interface Proxy {
   usage(): { readonly open: number; readonly limit: number; readonly waiting: number };
 }
 
+const DEFAULT_SESSION_IDLE = seconds(300);
+
 export function createProxy(options: ProxyOptions): Proxy {
   let limits = options.limits;
+  let sessionIdle = options.sessionIdle ?? DEFAULT_SESSION_IDLE;
   const tracker = new Tracker();
   const onSettled = (settlement: Settlement): void =>
     options.onSettled(tracker.isCut(settlement.work?.connection.id ?? 0) ? asCut(settlement) : settlement);
@@ -77,12 +86,13 @@ export function createProxy(options: ProxyOptions): Proxy {
   const budget = new Budget(phases.limits, options.descriptors ?? descriptorLimit());
   const reach = new NodeReach(phases, budget);
   const certificates = new Certificates(options.authority ?? temporary(options.clock), options.clock, options.log);
+  const sessions = new IdleSessions(options.clock, () => sessionIdle);
   const connectionPhases: ConnectionPhases = {
     ...phases,
     budget,
     tracker,
     trusts: createTrust(options.trust),
-    handlerFor: handlersFor(phases, reach, options.http(reach), certificates),
+    handlerFor: handlersFor(phases, reach, options.http(reach), certificates, sessions),
   };
 
   const serve = (socket: Socket, entrance: Entrance): void => void handleConnection(connectionPhases, socket, entrance);
@@ -106,8 +116,9 @@ export function createProxy(options: ProxyOptions): Proxy {
       server.on("connection", (socket) => serve(socket, { kind: "published", address, port }));
     },
     sync: () => listeners.sync(),
-    reload(next) {
+    reload(next, idle) {
       limits = next;
+      sessionIdle = idle ?? sessionIdle;
     },
     async drain(timeout) {
       await stopListening();

@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { MachineId } from "../../src/core/ids.ts";
 import { temporaryAuthority } from "../../src/proxy/tls/authority.ts";
 import { world, type World } from "./fixture.ts";
+import { seconds } from "../../src/core/units.ts";
 import { machine, service } from "./values.ts";
 import { makeCluster, postgresFolder, type PostgresCluster } from "./postgres-server.ts";
 
@@ -105,6 +106,43 @@ describe.skipIf(skip)("a real PostgreSQL that sleeps", () => {
     expect(cluster.starts).toBe(1);
   });
 
+  test("idle_sessions = end: sessions that do nothing are ended with 57P01; one that listens or is in a transaction keeps all", async () => {
+    const w = await world({ app: { idleSessions: "end" }, more: { sessionIdle: seconds(0.3) } });
+    const cluster = await makeCluster(bin!);
+    await database(w, cluster);
+    const env = environment(w);
+    const open = (): { say: (sql: string) => void; said: () => string; end: Promise<unknown> } => {
+      const psql = cluster.spawnClient("psql", ["-XAt"], env);
+      let said = "";
+      for (const stream of [psql.stdout, psql.stderr])
+        stream?.on("data", (chunk: Buffer) => (said += chunk.toString()));
+      return { say: (sql) => void psql.stdin?.write(`${sql}\n`), said: () => said, end: once(psql, "exit") };
+    };
+    const idle = open();
+    const busy = open();
+    idle.say("select 'idle one';");
+    busy.say("begin; select 'in a transaction';");
+    while (!idle.said().includes("idle one") || !busy.said().includes("in a transaction")) await turn();
+    // Many times its patience: the transaction keeps both.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(w.pool.claims(M1)).toBe(2);
+    busy.say("commit; listen news; select 'listening';");
+    while (!busy.said().includes("listening")) await turn();
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect(w.pool.claims(M1)).toBe(2);
+    busy.say("discard all;");
+    while (w.pool.claims(M1) > 0) await turn();
+    // psql tells of it, connects again, and the database is there.
+    idle.say("select 1;");
+    while (!idle.said().includes("terminating connection because every session")) await turn();
+    idle.say("select 'again';");
+    while (!idle.said().includes("again")) await turn();
+    idle.say("\\q");
+    busy.say("\\q");
+    await Promise.all([idle.end, busy.end]);
+    expect(cluster.starts).toBe(1);
+  });
+
   test("a database that cannot start is explained by psql", async () => {
     const w = await world();
     const cluster = await makeCluster(bin!);
@@ -121,3 +159,5 @@ describe.skipIf(skip)("a real PostgreSQL that sleeps", () => {
     expect(failure).toContain("Flycast PM02");
   });
 });
+
+const turn = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 10));

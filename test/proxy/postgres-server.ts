@@ -95,7 +95,7 @@ export class PostgresCluster {
     return spawn(join(this.#bin, program), [...args], {
       env: { ...process.env, PGUSER: "postgres", PGDATABASE: "postgres", ...env },
       cwd: this.folder,
-      stdio: ["ignore", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe"],
     });
   }
 }

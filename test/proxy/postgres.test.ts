@@ -8,6 +8,7 @@ import type { MachineId } from "../../src/core/ids.ts";
 import type { DialAddress } from "../../src/network/plane.ts";
 import { KeyWatcher } from "../../src/proxy/postgres/key-watcher.ts";
 import { fatalError, parseFirstMessage, sqlStateOf, startupMessage } from "../../src/proxy/postgres/messages.ts";
+import { SessionState } from "../../src/proxy/postgres/session-state.ts";
 import { temporaryAuthority } from "../../src/proxy/tls/authority.ts";
 import { ending, open, read, readAll, upstream, world } from "./fixture.ts";
 import { machine, service } from "./values.ts";
@@ -268,6 +269,173 @@ describe("pg_tls", () => {
     client.write(SSL_REQUEST);
     expect((await read(client, 1)).toString()).toBe("N");
     expect((await sessionOf(client)).subarray(0, 1).toString()).toBe("R");
+  });
+});
+
+describe("what a session does", () => {
+  const Z = (status: string): Buffer => Buffer.from(`Z\0\0\0\x05${status}`, "latin1");
+  const tag = (text: string): Buffer => Buffer.concat([head("C", text.length + 1), Buffer.from(`${text}\0`)]);
+  const query = (text: string): Buffer => Buffer.concat([head("Q", text.length + 1), Buffer.from(`${text}\0`)]);
+  const sync = head("S", 0);
+
+  function head(type: string, length: number): Buffer {
+    const bytes = Buffer.from(`${type}\0\0\0\0`, "latin1");
+    bytes.writeUInt32BE(4 + length, 1);
+    return bytes;
+  }
+
+  /** "c" said by the client, "s" by the server; the last word is whether it is idle then. */
+  const table: [string, readonly ["c" | "s", Buffer][], boolean][] = [
+    ["before it has begun", [], false],
+    [
+      "after its beginning",
+      [
+        ["c", STARTUP],
+        ["s", AUTH_OK],
+        ["s", READY],
+      ],
+      true,
+    ],
+    [
+      "while its beginning is unanswered",
+      [
+        ["c", STARTUP],
+        ["s", AUTH_OK],
+      ],
+      false,
+    ],
+    [
+      "after a query",
+      [
+        ["c", STARTUP],
+        ["s", READY],
+        ["c", query("select 1")],
+        ["s", tag("SELECT 1")],
+        ["s", Z("I")],
+      ],
+      true,
+    ],
+    [
+      "during a query",
+      [
+        ["c", STARTUP],
+        ["s", READY],
+        ["c", query("select 1")],
+        ["s", tag("SELECT 1")],
+      ],
+      false,
+    ],
+    [
+      "in a transaction",
+      [
+        ["c", STARTUP],
+        ["s", READY],
+        ["c", query("begin")],
+        ["s", tag("BEGIN")],
+        ["s", Z("T")],
+      ],
+      false,
+    ],
+    [
+      "in a failed one",
+      [
+        ["c", STARTUP],
+        ["s", READY],
+        ["c", query("x")],
+        ["s", Z("E")],
+      ],
+      false,
+    ],
+    [
+      "with one of two pipelined requests answered",
+      [
+        ["c", STARTUP],
+        ["s", READY],
+        ["c", sync],
+        ["c", sync],
+        ["s", Z("I")],
+      ],
+      false,
+    ],
+    [
+      "with half a message sent",
+      [
+        ["c", STARTUP],
+        ["s", READY],
+        ["c", query("select 1").subarray(0, 7)],
+      ],
+      false,
+    ],
+    [
+      "with half a message received",
+      [
+        ["c", STARTUP],
+        ["s", READY],
+        ["s", Z("I").subarray(0, 3)],
+      ],
+      false,
+    ],
+    [
+      "while it listens",
+      [
+        ["c", STARTUP],
+        ["s", READY],
+        ["c", query("listen x")],
+        ["s", tag("LISTEN")],
+        ["s", Z("I")],
+      ],
+      false,
+    ],
+    [
+      "after it was refused encryption",
+      [
+        ["c", SSL_REQUEST],
+        ["s", Buffer.from("N")],
+        ["c", STARTUP],
+        ["s", READY],
+      ],
+      true,
+    ],
+    [
+      "when encrypted",
+      [
+        ["c", SSL_REQUEST],
+        ["s", Buffer.from("S")],
+        ["c", STARTUP],
+        ["s", READY],
+      ],
+      false,
+    ],
+  ];
+  test.each(table)("%s", (_name, said, isIdle) => {
+    const whole = new SessionState();
+    for (const [side, bytes] of said) {
+      if (side === "c") whole.fromClient(bytes);
+      else whole.fromMachine(bytes);
+    }
+    expect(whole.isIdle).toBe(isIdle);
+    const bitwise = new SessionState();
+    for (const [side, bytes] of said) {
+      for (const byte of bytes) {
+        if (side === "c") bitwise.fromClient(Buffer.from([byte]));
+        else bitwise.fromMachine(Buffer.from([byte]));
+      }
+    }
+    expect(bitwise.isIdle).toBe(isIdle);
+  });
+
+  test("any bytes leave it busy or idle, and nothing throws", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.boolean(), fc.uint8Array())), (said) => {
+        const state = new SessionState();
+        state.fromClient(STARTUP);
+        for (const [isClient, bytes] of said) {
+          if (isClient) state.fromClient(Buffer.from(bytes));
+          else state.fromMachine(Buffer.from(bytes));
+        }
+        expect(typeof state.isIdle).toBe("boolean");
+      }),
+    );
   });
 });
 

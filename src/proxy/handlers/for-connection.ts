@@ -1,6 +1,6 @@
 import type { Connection, Handler } from "../context.ts";
 import type { Phases } from "../phases.ts";
-import { SessionKeys } from "../postgres/session-keys.ts";
+import type { IdleSessions } from "../postgres/idle-sessions.ts";
 import type { NodeReach } from "../reach.ts";
 import type { Certificates } from "../tls/certificates.ts";
 import { pgTlsHandler } from "./pg-tls.ts";
@@ -19,11 +19,12 @@ export function handlersFor(
   reach: NodeReach,
   http: Handler,
   certificates: Certificates,
+  sessions: IdleSessions,
 ): (connection: Connection) => Handler {
   /** Services that once carried a Postgres session. */
   const seen = new Set<string>();
   const tcp = tcpHandler(phases, reach, (connection) => seen.add(keyOf(connection)));
-  const postgres = postgresHandler(phases, reach, new SessionKeys());
+  const postgres = postgresHandler(phases, reach, sessions);
 
   const inside = (connection: Connection): Handler => {
     if (connection.route.port.handlers.has("http")) return http;

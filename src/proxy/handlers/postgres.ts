@@ -1,14 +1,17 @@
 import type { Socket } from "node:net";
 import type { AppError } from "../../core/errors.ts";
 import { ms } from "../../core/units.ts";
+import type { Claim } from "../../machines/pool.ts";
 import type { Connection, Handler, Work } from "../context.ts";
 import { forward, reset } from "../forward.ts";
 import { Hold } from "../hold.ts";
 import type { Phases } from "../phases.ts";
-import { explain, LONGEST_STARTUP, parseFirstMessage, type FirstMessage } from "../postgres/messages.ts";
+import { explain, fatalError, LONGEST_STARTUP, parseFirstMessage, type FirstMessage } from "../postgres/messages.ts";
 import { KeyWatcher } from "../postgres/key-watcher.ts";
 import { isReady } from "../postgres/readiness.ts";
-import type { SessionKeys } from "../postgres/session-keys.ts";
+import type { EndableSession, IdleSessions } from "../postgres/idle-sessions.ts";
+import { SessionKeys } from "../postgres/session-keys.ts";
+import { SessionState } from "../postgres/session-state.ts";
 import { readPreface, type Preface } from "../preface.ts";
 import type { NodeReach } from "../reach.ts";
 import { toProxyError } from "../respond.ts";
@@ -17,12 +20,22 @@ import { rawWork } from "./tcp.ts";
 
 /** How long a client may take to read why it was refused. */
 const FAREWELL_MS = 5000;
+/** How long the last words of a session that we end may take to go out. */
+const LAST_WORDS_MS = 1000;
+
+const TERMINATE = Buffer.from("X\0\0\0\x04", "latin1");
+const TERMINATED = fatalError({
+  sqlState: "57P01",
+  message: "terminating connection because every session of the database is idle",
+  hint: 'Connect again when you need it: the database wakes. This is idle_sessions = "end" in flycast.toml.',
+});
 
 /**
  * Postgres: bytes as they are, but woken by the beginning of a session (never by accept or by a CancelRequest), ready when
  * the server says so, cancelled where the session is, and refused in the client's own words.
  */
-export function postgresHandler(phases: Phases, reach: NodeReach, keys: SessionKeys): Handler {
+export function postgresHandler(phases: Phases, reach: NodeReach, sessions: IdleSessions): Handler {
+  const keys = new SessionKeys();
   return {
     async serve(connection, socket, already) {
       let first: Preface<FirstMessage>;
@@ -34,7 +47,7 @@ export function postgresHandler(phases: Phases, reach: NodeReach, keys: SessionK
       }
       if (first.value.kind === "cancel")
         return cancel(phases, reach, keys, { connection, socket, ...first }, first.value.key);
-      return session(phases, reach, keys, connection, socket, first);
+      return session(phases, reach, { keys, sessions }, connection, socket, first);
     },
   };
 }
@@ -56,7 +69,7 @@ function peek(phases: Phases, socket: Socket, already: Buffer | undefined): Prom
 async function session(
   phases: Phases,
   reach: NodeReach,
-  keys: SessionKeys,
+  { keys, sessions }: { readonly keys: SessionKeys; readonly sessions: IdleSessions },
   connection: Connection,
   socket: Socket,
   first: Preface<FirstMessage>,
@@ -79,19 +92,57 @@ async function session(
     (key) => (forgetKey ??= keys.add(connection.app, key, claim.machine)),
     first.value.kind === "ssl-request" || first.value.kind === "gss-request",
   );
+  const endable = phases.view.app(connection.app)?.idleSessions === "end" ? new SessionState() : undefined;
+  const leave =
+    endable && sessions.add(claim.machine, endableSession(phases, { socket, upstream, claim, state: endable }));
   try {
     const forwarded = await forward(socket, upstream, hold.take(), {
       claim,
       clock: phases.clock,
       halfClosedTimeout: phases.limits().halfClosedTimeout,
       onFirstByte: () => reach.firstByte(claim),
-      watch: { fromClient: () => {}, fromMachine: (chunk) => watcher.see(chunk) },
+      watch: {
+        fromClient: (chunk) => endable?.fromClient(chunk),
+        fromMachine: (chunk) => {
+          watcher.see(chunk);
+          endable?.fromMachine(chunk);
+        },
+      },
     });
     settle(phases, { work, machine: claim.machine, ...forwarded });
   } finally {
+    leave?.();
     forgetKey?.();
     claim.release();
   }
+}
+
+/** Ends a session as an administrator would: the client is told, and the server sees it leave. */
+function endableSession(
+  phases: Phases,
+  about: { readonly socket: Socket; readonly upstream: Socket; readonly claim: Claim; readonly state: SessionState },
+): EndableSession {
+  const { socket, upstream, claim, state } = about;
+  let hasEnded = false;
+  return {
+    get isIdle() {
+      return hasEnded || (state.isIdle && socket.writableLength === 0 && upstream.writableLength === 0);
+    },
+    get lastByte() {
+      return claim.lastByte;
+    },
+    end() {
+      if (hasEnded) return;
+      hasEnded = true;
+      socket.end(TERMINATED);
+      upstream.end(TERMINATE);
+      // A pool notices when it next uses the connection, which may be tomorrow: its side is not waited for.
+      phases.clock.after(ms(LAST_WORDS_MS), () => {
+        socket.destroy();
+        upstream.destroy();
+      });
+    },
+  };
 }
 
 /** What is no Postgres at all (port 5432 is only a custom) is ready when the port accepts. */

@@ -1,59 +1,44 @@
-const BACKEND_KEY_DATA = 0x4b; // K
-const READY_FOR_QUERY = 0x5a; // Z
+import { MessageScanner } from "./message-scanner.ts";
+
 const LONGEST_KEY = 4 + 256;
 
 /**
  * Looks through the beginning of what a server says, as far as ReadyForQuery, for the key by which the session can be
- * cancelled. Then, or at the first thing that is no Postgres, it stops looking for good. Keeps at most one key.
+ * cancelled. Then, or at the first thing that is no Postgres, it stops looking for good.
  */
 export class KeyWatcher {
-  readonly #onKey: (key: Buffer) => void;
-  #pending: Buffer = Buffer.alloc(0);
-  /** Bytes of an uninteresting message that are still to come. */
-  #skip = 0;
-  #done = false;
-
+  readonly #scanner: MessageScanner;
   #negotiating: boolean;
+  #done = false;
 
   /** `negotiating`: the client asked for encryption first, so the server's first byte answers that. */
   constructor(onKey: (key: Buffer) => void, negotiating: boolean) {
-    this.#onKey = onKey;
     this.#negotiating = negotiating;
+    this.#scanner = new MessageScanner({
+      wanted: "K",
+      longest: LONGEST_KEY,
+      onMessage: (type, body) => {
+        if (type === "K" && body !== undefined) onKey(Buffer.from(body));
+        else if (type === "Z") this.#stop();
+      },
+    });
   }
 
   see(chunk: Buffer): void {
     if (this.#done) return;
-    let at = 0;
-    const bytes = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-    this.#pending = Buffer.alloc(0);
-    while (this.#negotiating && at < bytes.length) {
-      const answer = bytes[at];
+    let rest = chunk;
+    while (this.#negotiating && rest.length > 0) {
+      const answer = String.fromCharCode(rest[0] ?? 0);
       // "No" may come twice (GSS, then TLS) before the session goes on in clear text.
-      if (answer === 0x4e) at++;
-      else if (answer === 0x53 || answer === 0x47) return this.#stop();
+      if (answer === "N") rest = rest.subarray(1);
+      else if (answer === "S" || answer === "G") return this.#stop();
       else this.#negotiating = false;
     }
-    for (;;) {
-      const skipped = Math.min(this.#skip, bytes.length - at);
-      at += skipped;
-      this.#skip -= skipped;
-      if (bytes.length - at < 5) break;
-      const type = bytes.readUInt8(at);
-      const length = bytes.readUInt32BE(at + 1);
-      // Types are letters; anything else (TLS, a refusal of it) is not for us.
-      if (type < 0x41 || type > 0x7a || length < 4 || type === READY_FOR_QUERY) return this.#stop();
-      if (type === BACKEND_KEY_DATA) {
-        if (length - 4 > LONGEST_KEY) return this.#stop();
-        if (bytes.length - at < 1 + length) break;
-        this.#onKey(Buffer.from(bytes.subarray(at + 5, at + 1 + length)));
-      }
-      this.#skip = 1 + length;
-    }
-    if (at < bytes.length) this.#pending = Buffer.from(bytes.subarray(at));
+    this.#scanner.see(rest);
   }
 
   #stop(): void {
     this.#done = true;
-    this.#pending = Buffer.alloc(0);
+    this.#scanner.stop();
   }
 }
