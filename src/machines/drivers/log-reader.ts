@@ -1,7 +1,8 @@
 /** Reads what `output-files.ts` keeps: the last lines of a Machine's output, and new ones as they come. */
 import { closeSync, existsSync, fstatSync, mkdirSync, openSync, readSync, watch } from "node:fs";
 import { StringDecoder } from "node:string_decoder";
-import { OUTPUT_LIMIT, outputPaths, TimeTable } from "./output-files.ts";
+import { OUTPUT_LIMIT, outputPaths } from "./output-files.ts";
+import { TimeTable } from "./time-table.ts";
 
 export interface LogOptions {
   /** How many of the lines that are there; at most 20,000. @default 100 */
@@ -128,17 +129,28 @@ function lastLinesOf(path: string, table: TimeTable, count: number, whole: boole
     const size = fstatSync(fd).size;
     let buffer = Buffer.alloc(0);
     let start = size;
-    // One newline more than lines: the one before the first.
-    for (let newlines = 0; start > 0 && newlines <= count && size - start < OUTPUT_LIMIT;) {
-      const length = Math.min(CHUNK, start);
-      start -= length;
-      const chunk = readAt(fd, start, length);
-      for (const byte of chunk) if (byte === 0x0a) newlines++;
-      buffer = Buffer.concat([chunk, buffer]);
+    let from = -1;
+    for (let length = 16 * 1024; start > 0 && from < 0 && size - start < OUTPUT_LIMIT; length *= 2) {
+      const end = start;
+      start = Math.max(0, end - length);
+      buffer = Buffer.concat([readAt(fd, start, end - start), buffer]);
+      from = startOfLast(buffer, count);
     }
-    const lot = split(buffer, table.base + start, timesOf(fd, table), whole);
+    const skipped = Math.max(0, from);
+    const lot = split(buffer.subarray(skipped), table.base + start + skipped, timesOf(fd, table), whole);
     return { lines: count <= 0 ? [] : lot.lines.slice(-count), position: lot.position };
   });
+}
+
+/** Where the last lines begin, an unfinished one not counted; -1 when there are no more than that. */
+function startOfLast(buffer: Buffer, count: number): number {
+  let at = buffer.length;
+  for (let newlines = 0; newlines <= count; newlines++) {
+    if (at === 0) return -1;
+    at = buffer.lastIndexOf(0x0a, at - 1);
+    if (at < 0) return -1;
+  }
+  return at + 1;
 }
 
 /** Whole lines from a position on, from whichever file has it. */

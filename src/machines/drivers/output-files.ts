@@ -4,7 +4,8 @@
  * The Machine writes to the file itself, so nobody of ours can hold it up or lose its output by dying. What that costs:
  * the file cannot be swapped under it. It was opened with O_APPEND; when it has grown past the limit its end is copied
  * to the predecessor and it is truncated, and the next write lands at its new end. Bytes that are written between the
- * last look and the truncation are lost; that is microseconds, and only once in 8 MiB.
+ * last look and the truncation are lost; that is microseconds, and only once in 8 MiB. Of a flood (more than that every
+ * few seconds) only the end is carried over.
  *
  * Positions are counted over the whole life of the file, truncations included, so that a reader who stood in the old
  * file finds its place in the new one: the table begins with the position of the file's first byte. Its other lines,
@@ -12,13 +13,19 @@
  * tells of a write, at most ten times a second.
  */
 import { appendFileSync, closeSync, ftruncateSync, openSync, fstatSync, fchmodSync, mkdirSync } from "node:fs";
-import { readSync, realpathSync, renameSync, writeFileSync, writeSync, watch, type FSWatcher } from "node:fs";
+import { readSync, realpathSync, renameSync, truncate, writeFileSync, writeSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
+import { attempt } from "./attempt.ts";
+import { TimeTable } from "./time-table.ts";
 
 /** Of each of the two files. */
 export const OUTPUT_LIMIT = 8 * 1024 * 1024;
 const TIMES_LIMIT = 2 * 1024 * 1024;
 const LOOK_AGAIN_MS = 100;
+/** A whole file is carried over at most this often; in between only so much of its end. */
+const RARE_MS = 5000;
+const KEPT_OF_FLOOD = 1024 * 1024;
+const LARGE = 2 * OUTPUT_LIMIT;
 
 export function outputPaths(folder: string): { log: string; times: string; oldLog: string; oldTimes: string } {
   return {
@@ -48,92 +55,6 @@ export function openOutput(folder: string): number {
   return fd;
 }
 
-/** A table of times, read as it grows: a look costs what is new. */
-export class TimeTable {
-  readonly #path: string;
-  /** Of the table's file: another one means that it was begun anew. */
-  #inode = 0;
-  #read = 0;
-  #rest = "";
-  #base: number | undefined;
-  readonly #marks: { readonly position: number; readonly time: number }[] = [];
-
-  constructor(path: string) {
-    this.#path = path;
-  }
-
-  /** Position of the output file's first byte. As of the last `refresh`. */
-  get base(): number {
-    return this.#base ?? 0;
-  }
-
-  get lastPosition(): number | undefined {
-    return this.#marks.at(-1)?.position;
-  }
-
-  /** Bytes. */
-  get size(): number {
-    return this.#read;
-  }
-
-  /** When the byte at a position had been written, milliseconds since the epoch; undefined after the last mark. */
-  timeAt(position: number): number | undefined {
-    let low = 0;
-    let high = this.#marks.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.#marks[middle]?.position ?? 0) <= position) low = middle + 1;
-      else high = middle;
-    }
-    return this.#marks[low]?.time;
-  }
-
-  /** Lines of the table for marks after a position. */
-  linesAfter(position: number): string {
-    const after = this.#marks.filter((mark) => mark.position > position);
-    return after.map((mark) => `${mark.position} ${mark.time}\n`).join("");
-  }
-
-  refresh(): this {
-    try {
-      const fd = openSync(this.#path, "r");
-      try {
-        this.#take(fd);
-      } finally {
-        closeSync(fd);
-      }
-    } catch {
-      // No table: all that is known is the output file.
-    }
-    return this;
-  }
-
-  #take(fd: number): void {
-    const { ino, size } = fstatSync(fd);
-    if (ino !== this.#inode || size < this.#read) {
-      this.#inode = ino;
-      this.#read = 0;
-      this.#rest = "";
-      this.#base = undefined;
-      this.#marks.length = 0;
-    }
-    const fresh = Buffer.allocUnsafe(size - this.#read);
-    const length = readSync(fd, fresh, 0, fresh.length, this.#read);
-    this.#read += length;
-    const lines = (this.#rest + fresh.toString("latin1", 0, length)).split("\n");
-    this.#rest = lines.pop() ?? "";
-    for (const line of lines) {
-      if (this.#base === undefined) {
-        this.#base = Math.max(0, Number(line) || 0);
-        continue;
-      }
-      const [position, time] = line.split(" ").map(Number);
-      if (position !== undefined && time !== undefined && position >= 0 && time > 0)
-        this.#marks.push({ position, time });
-    }
-  }
-}
-
 /** Bounds a growing output file and notes when it grew. Costs nothing while the Machine is silent. */
 export class OutputKeeper {
   readonly #folder: string;
@@ -143,6 +64,8 @@ export class OutputKeeper {
   #timesSize: number;
   #watcher: FSWatcher | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #rotatedAt = -Infinity;
+  #truncating = false;
 
   constructor(folder: string) {
     this.#folder = folder;
@@ -196,13 +119,10 @@ export class OutputKeeper {
     this.#timer = undefined;
   }
 
-  /** True when it had grown. */
+  /** True when it had grown. A full disk or a removed folder is no reason to stop: the Machine matters more than its log. */
   #look(): boolean {
-    try {
-      return this.#withFile("r+", (fd) => this.#lookAt(fd)) ?? false;
-    } catch {
-      return false; // the disk is full, or the folder was removed: the Machine matters more than its log
-    }
+    if (this.#truncating) return true;
+    return attempt(() => this.#withFile("r+", (fd) => this.#lookAt(fd))) ?? false;
   }
 
   #lookAt(fd: number): boolean {
@@ -221,13 +141,39 @@ export class OutputKeeper {
   }
 
   #rotate(fd: number): void {
+    let end = this.#base + fstatSync(fd).size;
+    try {
+      end = this.#carryOver(fd);
+    } catch {
+      // No room for a copy: all the more reason to make some.
+    }
+    if (fstatSync(fd).size <= LARGE) {
+      ftruncateSync(fd, 0);
+      this.#begin(end);
+      this.#size = 0;
+      return;
+    }
+    // Giving back that much takes the file system tens of milliseconds, in which no Machine would start.
+    this.#truncating = true;
+    truncate(this.#paths.log, () => {
+      this.#truncating = false;
+      this.#size = 0;
+      attempt(() => this.#begin(end));
+    });
+  }
+
+  /** Copies the end of the file to the predecessor; returns the position up to which. */
+  #carryOver(fd: number): number {
     const { oldLog, oldTimes, times } = this.#paths;
-    const copy = openSync(`${oldLog}.new`, "w", 0o600);
-    // A Machine that writes a gigabyte a second must not fill the disk: only the end is kept.
-    let from = Math.max(0, fstatSync(fd).size - OUTPUT_LIMIT);
+    // A Machine that writes a gigabyte a second must neither fill the disk nor keep us from starting others.
+    const now = performance.now();
+    const keep = now - this.#rotatedAt < RARE_MS ? KEPT_OF_FLOOD : OUTPUT_LIMIT;
+    this.#rotatedAt = now;
+    let from = Math.max(0, fstatSync(fd).size - keep);
     const first = this.#base + from;
     const chunk = Buffer.allocUnsafe(256 * 1024);
-    const until = from + 2 * OUTPUT_LIMIT; // it may write faster than we copy
+    const until = from + 2 * keep; // it may write faster than we copy
+    const copy = openSync(`${oldLog}.new`, "w", 0o600);
     try {
       for (let n = readSync(fd, chunk, 0, chunk.length, from); n > 0 && from < until;) {
         writeSync(copy, chunk, 0, n);
@@ -241,9 +187,7 @@ export class OutputKeeper {
     writeFileSync(`${oldTimes}.new`, `${first}\n${kept}`, { mode: 0o600 });
     renameSync(`${oldLog}.new`, oldLog);
     renameSync(`${oldTimes}.new`, oldTimes);
-    ftruncateSync(fd, 0);
-    this.#begin(this.#base + from);
-    this.#size = 0;
+    return this.#base + from;
   }
 
   #begin(base: number): void {

@@ -7,6 +7,7 @@
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync } from "node:fs";
+import { attempt } from "./attempt.ts";
 import { familyOf, isSameProcess, bootId, pidNamespace, readProcess, trySignal, type FamilyMark } from "./processes.ts";
 import { removeLife, writeLife, type LifeRecord } from "./life-file.ts";
 import { openOutput, OutputKeeper, realOutputPath } from "./output-files.ts";
@@ -107,15 +108,6 @@ function sweepAway(mark: FamilyMark, done: () => void): void {
     else setTimeout(() => round(Math.min(50, pause * 2)), pause);
   };
   round(1);
-}
-
-/** The Machine matters more than what we note about it: a full disk must not end it. */
-function attempt<T>(work: () => T): T | undefined {
-  try {
-    return work();
-  } catch {
-    return undefined;
-  }
 }
 
 process.on("message", (message) => {
