@@ -2,8 +2,7 @@
 //
 //   node benchmarks/dns/run.mjs [SECONDS] [ROUNDS]
 //
-// Needs dnsperf and dnsmasq (Debian: dnsperf, dnsmasq-base) and a namespace of its own, which it makes (root or user
-// namespaces). Both servers hold the same 2,000 private names and forward the rest; they take turns, round by round.
+// Needs root, dnsperf and dnsmasq (Debian: dnsperf, dnsmasq-base); it makes a network namespace of its own. Both servers hold the same 2,000 private names and forward the rest; they take turns, round by round.
 // CPU time is user + system of the server's process from /proc, so the load generator's share does not count.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
@@ -16,8 +15,7 @@ import { APPS, CLIENT, HOST, NETWORK } from "./names.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 if (process.env.FLYCAST_BENCH_INSIDE !== "1") {
-  const user = process.getuid() === 0 ? [] : ["--user", "--map-root-user"];
-  execFileSync("unshare", [...user, "--net", process.execPath, ...process.argv.slice(1)], {
+  execFileSync("unshare", ["--net", process.execPath, ...process.argv.slice(1)], {
     stdio: "inherit",
     env: { ...process.env, FLYCAST_BENCH_INSIDE: "1" },
   });

@@ -171,6 +171,13 @@ describe.skipIf(missing !== undefined && process.env["CI"] !== "true")(`real res
   });
 
   describe("as the server behind another resolver", () => {
+    async function stop(program: ChildProcess): Promise<void> {
+      if (program.exitCode !== null || program.signalCode !== null) return;
+      const ended = once(program, "exit");
+      program.kill();
+      await ended;
+    }
+
     async function waitForResolver(port: number, program: ChildProcess): Promise<void> {
       while (program.exitCode === null && program.signalCode === null) {
         const said = await client
@@ -184,14 +191,14 @@ describe.skipIf(missing !== undefined && process.env["CI"] !== "true")(`real res
     test("dnsmasq", async () => {
       const dnsmasq = client.spawn(
         "dnsmasq",
-        "--keep-in-foreground",
+        // Stays in front and as who it is: in a user namespace there is nobody else to become.
+        "--no-daemon",
         "--conf-file=/dev/null",
         "--port=5301",
         "--listen-address=127.0.0.1",
         "--bind-interfaces",
         "--no-resolv",
         "--no-hosts",
-        "--user=root",
         "--pid-file=",
         "--server=fdaa::3",
       );
@@ -206,9 +213,7 @@ describe.skipIf(missing !== undefined && process.env["CI"] !== "true")(`real res
         expect(await ask("A", "www.example.com")).toEqual(["192.0.2.1"]);
         expect(await dig("@127.0.0.1", "-p", "5301", "AAAA", "nope.internal")).toContain("status: NXDOMAIN");
       } finally {
-        const ended = once(dnsmasq, "exit");
-        dnsmasq.kill();
-        await ended;
+        await stop(dnsmasq);
       }
     });
 
@@ -255,9 +260,7 @@ describe.skipIf(missing !== undefined && process.env["CI"] !== "true")(`real res
         expect(await ask("A", "www.example.com")).toEqual(["192.0.2.1"]);
         expect(await dig("@127.0.0.1", "-p", "5302", "AAAA", "nope.internal")).toContain("status: NXDOMAIN");
       } finally {
-        const ended = once(unbound, "exit");
-        unbound.kill();
-        await ended;
+        await stop(unbound);
       }
     });
   });

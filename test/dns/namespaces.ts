@@ -37,8 +37,13 @@ export class Namespace {
     this.#folder = folder;
   }
 
-  static async open(): Promise<Namespace> {
-    const holder = spawn("unshare", [...UNSHARE, "sh", "-c", "ip link set lo up && echo up && exec cat"], {
+  /** `beside`: one that it shall be linked to, and so must share the user namespace with. */
+  static async open(beside?: Namespace): Promise<Namespace> {
+    const [program = "", ...args] =
+      beside === undefined || !UNSHARE.includes("--user")
+        ? ["unshare", ...UNSHARE]
+        : ["nsenter", `--target=${beside.pid}`, "--user", "--preserve-credentials", "unshare", "--net", "--mount"];
+    const holder = spawn(program, [...args, "sh", "-c", "ip link set lo up && echo up && exec cat"], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     await once(holder.stdout, "data");
@@ -89,7 +94,7 @@ export class Namespace {
 
 /** A client's namespace with one address, whose only way leads to `server`, and whose resolver is `fdaa::3`. */
 export async function joinClient(server: Namespace, name: string, address: string): Promise<Namespace> {
-  const client = await Namespace.open();
+  const client = await Namespace.open(server);
   await client.sh(`
     ip link add name eth0 type veth peer name ${name} netns ${server.pid}
     ip link set eth0 addrgenmode none up
