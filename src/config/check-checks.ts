@@ -1,4 +1,4 @@
-import type { Milliseconds } from "../core/units.ts";
+import { ms, type Milliseconds } from "../core/units.ts";
 import { formatDuration } from "./duration.ts";
 import type { Findings } from "./findings.ts";
 import type { TopLevelCheck } from "./fly-toml-checks.ts";
@@ -15,8 +15,7 @@ interface Timing {
 /** The platform raises durations of checks to 1 s and lowers them to 1 min; a grace period may be 0. */
 export function clampCheck(value: Milliseconds, name: keyof Timing): Milliseconds {
   if (name === "grace_period" && value === 0) return value;
-  // A clamped duration is one; the brand survives the arithmetic.
-  return Math.min(MINUTE, Math.max(SECOND, value)) as Milliseconds;
+  return ms(Math.min(MINUTE, Math.max(SECOND, value)));
 }
 
 /** Checks of services. */

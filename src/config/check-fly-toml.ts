@@ -153,6 +153,12 @@ function checkGroupReferences(raw: RawFlyToml, findings: Findings, groups: Reado
   }
 }
 
+/** Largest values in GB. Source: superfly/flyctl internal/appconfig/validation.go, 2026-08-21. */
+const EXTEND_BOUNDS = [
+  ["auto_extend_size_increment", 100],
+  ["auto_extend_size_limit", 500],
+] as const;
+
 function checkMounts(raw: RawFlyToml, findings: Findings, defaultGroup: string): void {
   const taken = new Map<string, string>();
   for (const mount of raw.mounts) {
@@ -168,7 +174,10 @@ function checkMounts(raw: RawFlyToml, findings: Findings, defaultGroup: string):
     } else {
       checkDestination(destination, mount, findings);
       for (const group of mount.processes.length > 0 ? mount.processes : [defaultGroup]) {
-        const place = `${group}\0${destination}`;
+        const place = `${group}\0${destination
+          .split("/")
+          .filter((part) => part !== "")
+          .join("/")}`;
         if (taken.has(place)) {
           const message = `two mounts of group ${group} are at ${JSON.stringify(destination.slice(0, 80))}`;
           findings.error(findings.at(mount, "destination"), "same-destination", message);
@@ -184,8 +193,7 @@ function checkMounts(raw: RawFlyToml, findings: Findings, defaultGroup: string):
         'write "1GB" or more',
       );
     }
-    const bounds = { auto_extend_size_increment: 100, auto_extend_size_limit: 500 } as const;
-    for (const [name, max] of Object.entries(bounds) as [keyof typeof bounds, number][]) {
+    for (const [name, max] of EXTEND_BOUNDS) {
       const value = mount[name];
       if (value === undefined || (value >= GB && value <= max * GB * 1.1)) continue;
       findings.error(findings.at(mount, name), "volume-size", `${name} is not from 1 GB to ${max} GB`);

@@ -1,3 +1,4 @@
+import { port } from "../core/units.ts";
 import type { RawHttpService, RawPort, RawService } from "./fly-toml-services.ts";
 import type { Path } from "./toml-document.ts";
 
@@ -21,9 +22,8 @@ export function allServices(raw: RawServices, origins: WeakMap<object, Path>): r
   const plain = raw.services.map((service) => ({ service, sugar: false }));
   const http = raw.http_service;
   if (http === undefined) return plain;
-  const port = (number: 80 | 443, handlers: readonly string[]): RawPort => ({
-    // Constants of ours, so no parser has to look at them.
-    port: number as RawPort["port"],
+  const entry = (number: 80 | 443, handlers: readonly string[]): RawPort => ({
+    port: port(number),
     start_port: undefined,
     end_port: undefined,
     handlers,
@@ -39,7 +39,7 @@ export function allServices(raw: RawServices, origins: WeakMap<object, Path>): r
     auto_start_machines: http.auto_start_machines,
     min_machines_running: http.min_machines_running,
     processes: http.processes,
-    ports: [port(80, ["http"]), port(443, ["http", "tls"])],
+    ports: [entry(80, ["http"]), entry(443, ["http", "tls"])],
     concurrency: http.concurrency,
     tcp_checks: [],
     http_checks: http.checks,

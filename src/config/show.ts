@@ -13,11 +13,9 @@ export function showApp(config: AppConfig, format: "toml" | "json"): string {
 
 /** A normalised workspace in flycast.toml's keys; each app also has its fly.toml, under that name. */
 export function showWorkspace(workspace: Workspace, format: "toml" | "json"): string {
-  const apps = workspace.apps.map((app) => [
-    app.name,
-    { ...showWorkspaceApp(app), "fly.toml": showFlyToml(app.config) },
-  ]);
-  return write({ ...showNode(workspace.node), apps: Object.fromEntries(apps) as ShownTable }, format);
+  const apps: Record<string, ShownTable> = {};
+  for (const app of workspace.apps) apps[app.name] = { ...showWorkspaceApp(app), "fly.toml": showFlyToml(app.config) };
+  return write({ ...showNode(workspace.node), apps }, format);
 }
 
 function write(table: ShownTable, format: "toml" | "json"): string {

@@ -87,6 +87,9 @@ __proto__ = "b"
 [apps.__proto__]
 path = "web"
 command = "x"
+[apps.""]
+path = "web"
+command = "x"
 [regions.__proto__]
 lat = 1
 lon = 1
@@ -94,7 +97,7 @@ lon = 1
       "web/fly.toml": FLY,
     });
     const { problems } = await loadWorkspace(cwd, { cwd });
-    expect(problems.map(({ rule }) => rule)).toEqual(["bad-app-name", "bad-region"]);
+    expect(problems.map(({ rule }) => rule)).toEqual(["bad-app-name", "bad-app-name", "bad-region"]);
     expect(({} as { lat?: number }).lat).toBeUndefined();
   });
 });
