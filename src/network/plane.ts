@@ -79,6 +79,11 @@ export interface NetworkPlane {
   onServiceDoor(attach: (door: ServiceDoor) => void): Promise<void>;
   /** The network of a client namespace (`client`), by its source address, which the kernel has checked. */
   clientNetwork(address: Ip6): NetworkId | undefined;
+  /**
+   * Host mode: makes the computer itself a client of the network, by one address and one route. Gives that address;
+   * undefined, as in the other modes, where the computer cannot be one. Idempotent.
+   */
+  joinHost?(network: NetworkId): Promise<Ip6 | undefined>;
   /** Packets that the kernel refused, by reason, since the start: `forged`, `denied_forward`, `denied_input`. */
   refused(): Promise<Readonly<Record<string, number>>>;
   /** What `flycast exec` needs to run a command as a client of a network: a namespace made like a Machine's. */

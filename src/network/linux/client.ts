@@ -11,6 +11,12 @@ export function clientEntry(
   corePid: number,
   descriptors: { readonly net: number; readonly mount: number },
 ): readonly string[] {
+  if (outer.persistent !== undefined) {
+    // Host mode: the core's processes are the computer's own.
+    const own = (fd: number): string => `/proc/${corePid}/fd/${fd}`;
+    const spaces = [`--net=${own(descriptors.net)}`, `--mount=${own(descriptors.mount)}`];
+    return ["nsenter", ...spaces, ...new Privileges(false).drop("/", "root")];
+  }
   const init = `/proc/${outer.initPid}`;
   const descriptor = (fd: number): string => `${init}/root/proc/${corePid}/fd/${fd}`;
   const user = outer.userNamespace ? [`--user=${init}/ns/user`, "--preserve-credentials"] : [];

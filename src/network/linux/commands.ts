@@ -19,8 +19,15 @@ exit $refused
 /** Unprivileged nftables transactions are bounded (2,000 elements pass, 3,000 do not), and so is one argument. */
 const MAX_LINES = 400;
 
-/** What a line may complain about when it is applied again, or about a thing that goes by itself. */
-const DONE_ALREADY = { add: /File exists/, remove: /Cannot find device|No such (process|file|device)/ } as const;
+/**
+ * What a line may complain about: when it is applied again, one by one, after a batch that failed (`add`); when an earlier
+ * life of the node may have done it (`ensure`); when the thing goes by itself (`remove`).
+ */
+const DONE_ALREADY = {
+  add: /File exists|already assigned/,
+  ensure: /File exists|already assigned|No such file/,
+  remove: /Cannot find device|No such (process|file|device)/,
+} as const;
 
 interface Job {
   readonly commands: Commands;

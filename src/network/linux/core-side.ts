@@ -1,6 +1,7 @@
 import type { Socket as UdpSocket } from "node:dgram";
 import { createServer, type Server, type Socket } from "node:net";
 import { AppError, ERROR_CODES, type ErrorCode } from "../../core/errors.ts";
+import type { Ip6 } from "../../core/ids.ts";
 import type { Outside } from "../outside.ts";
 import { LISTEN_BACKLOG, SERVER_OPTIONS } from "../outside-direct.ts";
 import { isWireMessage, type CoreMessage, type Opening, type OuterFacts, type OuterMessage } from "./wire.ts";
@@ -9,6 +10,8 @@ import { isWireMessage, type CoreMessage, type Opening, type OuterFacts, type Ou
 export interface Outer {
   readonly facts: OuterFacts;
   readonly outside: Outside;
+  /** Host mode: makes the computer a client of a network. For `createLinuxPlane`. @errors internal */
+  readonly join: (cidr: string, address: Ip6) => Promise<void>;
   /** To `onMessage` of `launchCore`. */
   send(message: unknown): void;
   onMessage(listener: (message: unknown) => void): void;
@@ -92,6 +95,13 @@ export function connectOuter(): Promise<Outer> {
           resolve({
             facts: message.outer,
             outside,
+            join(cidr, address) {
+              const id = ++sequence;
+              return new Promise((settle, refuse) => {
+                waiting.set(id, { settle: () => settle(), refuse });
+                tell({ flycast: "join", id, cidr, address });
+              });
+            },
             send: (body) => tell({ flycast: "app", body }),
             onMessage(listener) {
               appListeners.push(listener);
@@ -107,6 +117,10 @@ export function connectOuter(): Promise<Outer> {
           else waiter?.settle(handle);
           return;
         }
+        case "done":
+          waiting.get(message.id)?.settle(undefined);
+          waiting.delete(message.id);
+          return;
         case "refused":
           doors.delete(message.id);
           waiting.get(message.id)?.refuse(new AppError(parseCode(message.code), message.message));

@@ -11,6 +11,12 @@ export const NFT_TABLE = "inet flycast";
  */
 const SINK = "sink";
 
+/** In one transaction with the new table: a node that starts anew leaves no moment without rules. */
+const OLD_ONE_GONE = `
+table ${NFT_TABLE} {}
+delete table ${NFT_TABLE}
+`;
+
 /**
  * The rules, without connection tracking. `link6` and `link4`: which source belongs to which interface. `peer`, `fly`,
  * `dns`: pairs of prefixes that may talk. Refusals of TCP are resets, which cost the caller 0.3 ms; ICMP answers are
@@ -18,6 +24,7 @@ const SINK = "sink";
  * Machine nothing passes but answers.
  */
 const RULESET = `
+${OLD_ONE_GONE}
 table ${NFT_TABLE} {
   set link6 { type ifname . ipv6_addr; }
   set link4 { type ifname . ipv4_addr; }
@@ -123,6 +130,11 @@ export const nftGuard: Guard = {
       element("add", "link6", `"${link.name}" . ${link.address}`),
       element("add", "link4", `"${link.name}" . ${link.theirs}`),
     ],
+  }),
+  addHost: (name, _network, address): Commands => ({
+    ip: [`route add ${address}/128 dev ${name}`],
+    ip6: [],
+    nft: [element("add", "link6", `"${name}" . ${address}`)],
   }),
   removeLink: (link: Link, present: boolean): Commands => ({
     ip: present ? [`link del dev ${link.name}`] : [],

@@ -38,6 +38,12 @@ export const rulesGuard: Guard = {
     nft: [],
   }),
 
+  addHost: (name, network, address) => ({
+    ip: [`route add ${address}/128 dev ${name}`, `route add ${address}/128 dev ${name} table ${tableOf(network)}`],
+    ip6: rules6({ name, network, address }).map((rule) => `rule add ${rule}`),
+    nft: [],
+  }),
+
   removeLink: (link, present) => ({
     ip: [...(present ? [`link del dev ${link.name}`] : []), ...rules4(link).map((rule) => `rule del ${rule}`)],
     ip6: rules6(link).map((rule) => `rule del ${rule}`),
@@ -60,7 +66,7 @@ function tableRoutes(network: NetworkId): readonly string[] {
   ];
 }
 
-function rules6({ name, address, network }: Link): readonly string[] {
+function rules6({ name, address, network }: Pick<Link, "name" | "address" | "network">): readonly string[] {
   return [
     // Before the next: neighbours answer the gateway by its link-local address, which only the local table ties to the link.
     `pref 99 iif ${name} from ${address}/128 to fe80::/64 lookup local`,

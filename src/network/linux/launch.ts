@@ -1,7 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { AppError } from "../../core/errors.ts";
-import { labCommand } from "./init.ts";
+import { AppError, toAppError } from "../../core/errors.ts";
+import { ensureHostLink, joinHost } from "./host-link.ts";
+import { hostCommand, labCommand } from "./init.ts";
 import { OuterSockets } from "./outer-sockets.ts";
 import { isPrivileged } from "./privileges.ts";
 import { systemPath } from "./run.ts";
@@ -17,9 +18,18 @@ export interface LaunchOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** The core's working folder. @default this process's own */
   readonly folder?: string;
+  /**
+   * Host mode: the name of a network namespace that stays when the core ends, made if need be. Root only. @default none:
+   * a lab, whose every part ends with this process
+   */
+  readonly persistent?: string;
+  /** Host mode: name of the computer's end of the link to that namespace. @default "flycast0" */
+  readonly hostLink?: string;
   /** Whatever the core sends with `send`. */
   readonly onMessage: (message: unknown) => void;
 }
+
+const HOST_LINK = "flycast0";
 
 export interface CoreExit {
   readonly code: number | undefined;
@@ -42,11 +52,21 @@ export interface CoreProcess {
  * `connectOuter`. Call it from the main thread: the lab dies with the thread that made it. Its standard output and error are ours.
  * @errors no_privilege when the lab cannot be built; `probeLab` tells why
  */
-export function launchCore(options: LaunchOptions): Promise<CoreProcess> {
+export async function launchCore(options: LaunchOptions): Promise<CoreProcess> {
+  const { persistent, hostLink = HOST_LINK } = options;
+  if (persistent !== undefined) await ensureHostLink(persistent, hostLink);
+  return launch(options);
+}
+
+function launch(options: LaunchOptions): Promise<CoreProcess> {
   const privileged = isPrivileged();
   const folder = options.folder ?? process.cwd();
   const node = [process.execPath, ...(options.execArgv ?? []), options.entry, ...(options.args ?? [])];
-  const lab = labCommand({ privileged, folder }, node);
+  const { persistent } = options;
+  const lab =
+    persistent === undefined
+      ? labCommand({ privileged, folder }, node)
+      : hostCommand({ name: persistent, folder }, node);
   const [file = "", ...args] = lab.argv;
   const child = spawn(file, args, {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
@@ -77,10 +97,12 @@ export function launchCore(options: LaunchOptions): Promise<CoreProcess> {
       switch (message.flycast) {
         case "hello": {
           const outer: OuterFacts = {
-            initPid: onlyChildOf(child.pid ?? 0),
+            // In host mode every program of the chain became the next one: the core is our child itself.
+            initPid: persistent === undefined ? onlyChildOf(child.pid ?? 0) : (child.pid ?? 0),
             uid: process.getuid?.() ?? 0,
             gid: process.getgid?.() ?? 0,
             userNamespace: !privileged,
+            persistent,
           };
           send(child, { flycast: "welcome", outer });
           resolve({
@@ -96,6 +118,15 @@ export function launchCore(options: LaunchOptions): Promise<CoreProcess> {
         }
         case "open":
           void sockets.open(message);
+          return;
+        case "join":
+          joinHost(options.hostLink ?? HOST_LINK, message.cidr, message.address).then(
+            () => send(child, { flycast: "done", id: message.id }),
+            (thrown: unknown) => {
+              const { code, message: text } = toAppError(thrown);
+              send(child, { flycast: "refused", id: message.id, code, message: text });
+            },
+          );
           return;
         case "taken":
           sockets.taken(message.id);

@@ -6,9 +6,15 @@ import type { Ip4, Ip6 } from "../../core/ids.ts";
 import { AppError } from "../../core/errors.ts";
 import { ANY_DNS } from "../address.ts";
 import type { PlaceRequest } from "../plane.ts";
+import { RUN_KEPT } from "./init.ts";
 
-/** Lives in the lab's own /run, so it ends with the lab and no Machine sees it: each has a /run of its own. */
-export const PLACES = "/run/flycast";
+/**
+ * Where the files of all Machines of a node lie. In the lab that is the lab's own /run and ends with it; in host mode it
+ * is the computer's. No Machine sees it: each has a /run of its own.
+ */
+export function placesFolder(persistent: string | undefined): string {
+  return join("/run/flycast", persistent ?? "lab");
+}
 
 /** A folder or file to bind, and where. */
 export type Bind = readonly [source: string, target: string];
@@ -25,8 +31,8 @@ export interface NamespaceFiles {
 }
 
 /** What does not depend on who will sit in the namespace. */
-export async function writeCommonFiles(name: string): Promise<NamespaceFiles> {
-  const folder = join(PLACES, name);
+export async function writeCommonFiles(places: string, name: string): Promise<NamespaceFiles> {
+  const folder = join(places, name);
   await rm(folder, { recursive: true, force: true });
   const run = join(folder, "run");
   // Programs of any user expect to make files in these: /run/postgresql holds the socket of a Postgres.
@@ -38,6 +44,10 @@ export async function writeCommonFiles(name: string): Promise<NamespaceFiles> {
   const resolver = await etcFile(folder, run, "/etc/resolv.conf", `nameserver ${ANY_DNS}\noptions timeout:2\n`);
   const nameSwitch = await etcFile(folder, run, "/etc/nsswitch.conf", await nsswitchFile());
   const binds = [hosts, resolver, nameSwitch].flatMap((file) => (file?.bind === undefined ? [] : [file.bind]));
+  for (const kept of RUN_KEPT.filter((path) => existsSync(join("/run", path)))) {
+    await mkdir(join(run, kept));
+    binds.push([join("/run", kept), join(run, kept)]);
+  }
   return { folder, hosts: hosts?.source, binds, run: [run, "/run"] };
 }
 
@@ -61,7 +71,7 @@ export async function writeOwnFiles(
     binds.push([source, file.path]);
   }
   const hidden = [...new Set(wanted.hidden)].filter((path) => existsSync(path));
-  const empty = hidden.length === 0 ? "" : await emptyFolder();
+  const empty = hidden.length === 0 ? "" : await emptyFolder(dirname(files.folder));
   // After the volumes, which may lie in what is hidden.
   return [...binds, ...hidden.map((path) => [empty, path] as const)];
 }
@@ -135,8 +145,8 @@ async function mountPoint(path: string, kind: "folder" | "file"): Promise<void> 
 /** Marks a top-level folder that exists only in the lab. */
 const OURS = ".flycast-lab";
 
-async function emptyFolder(): Promise<string> {
-  const path = join(PLACES, ".empty");
+async function emptyFolder(places: string): Promise<string> {
+  const path = join(places, ".empty");
   await mkdir(path, { recursive: true });
   await chmod(path, 0o555);
   return path;

@@ -55,19 +55,28 @@ export class Namespace {
     return { net: this.#net, mount: this.#mount };
   }
 
-  /** Every process in the network namespace. A process group would not be enough: Postgres backends have their own sessions. */
-  members(): readonly number[] {
-    const pids: number[] = [];
-    for (const name of readdirSync("/proc")) {
-      const first = name.charCodeAt(0);
-      if (first < 0x31 || first > 0x39) continue;
+  /** What `readlink /proc/PID/ns/net` prints for its processes. */
+  get space(): string {
+    return this.#inode;
+  }
+
+  /** The namespaces of any process in this network namespace; undefined when there is none. */
+  static find(space: string): Namespace | undefined {
+    for (const pid of processesIn(space)) {
       try {
-        if (readlinkSync(`/proc/${name}/ns/net`) === this.#inode) pids.push(Number(name));
+        const found = new Namespace(openSync(`/proc/${pid}/ns/net`, "r"), openSync(`/proc/${pid}/ns/mnt`, "r"));
+        if (found.space === space) return found;
+        found.close();
       } catch {
         // Ended meanwhile.
       }
     }
-    return pids;
+    return undefined;
+  }
+
+  /** Every process in the network namespace. A process group would not be enough: Postgres backends have their own sessions. */
+  members(): readonly number[] {
+    return processesIn(this.#inode);
   }
 
   /** Lets go. The namespaces end with their last process. */
@@ -77,6 +86,20 @@ export class Namespace {
     closeSync(this.#net);
     closeSync(this.#mount);
   }
+}
+
+function processesIn(space: string): readonly number[] {
+  const pids: number[] = [];
+  for (const name of readdirSync("/proc")) {
+    const first = name.charCodeAt(0);
+    if (first < 0x31 || first > 0x39) continue;
+    try {
+      if (readlinkSync(`/proc/${name}/ns/net`) === space) pids.push(Number(name));
+    } catch {
+      // Ended meanwhile.
+    }
+  }
+  return pids;
 }
 
 /** Namespaces that are ready for a Machine or a client to move in. */

@@ -1,27 +1,32 @@
 import { rm } from "node:fs/promises";
 import type { Server } from "node:net";
-import { AppError } from "../../core/errors.ts";
 import type { HostId, Ip6, MachineId, NetworkId } from "../../core/ids.ts";
-import { machineAddress } from "../address.ts";
+import { machineAddress, networkCidr } from "../address.ts";
 import type { ClientPlace, DialAddress, NetworkPlane, Place, PlaceRequest, ServiceDoor } from "../plane.ts";
 import { clientEntry } from "./client.ts";
 import { CommandQueue } from "./commands.ts";
+import { readCounters } from "./counters.ts";
 import { Doors, listenInside } from "./doors.ts";
 import type { Guard, Link } from "./guard.ts";
-import { NFT_TABLE, nftGuard } from "./guard-nft.ts";
+import { nftGuard } from "./guard-nft.ts";
 import { rulesGuard } from "./guard-rules.ts";
-import { writeOwnFiles } from "./machine-files.ts";
+import { INSIDE } from "./host-link.ts";
+import { killAll } from "./kill-all.ts";
+import { placesFolder, writeOwnFiles } from "./machine-files.ts";
 import type { Namespace } from "./namespace.ts";
+import { PlaceRecords } from "./place-records.ts";
 import { Privileges } from "./privileges.ts";
-import { mustRun, run } from "./run.ts";
+import { run } from "./run.ts";
 import { discard, Vacancies } from "./vacancies.ts";
 import type { OuterFacts } from "./wire.ts";
-import { wireExists, Wires } from "./wires.ts";
+import { wireExists, wireNames, Wires } from "./wires.ts";
 
 export interface LinuxPlaneOptions {
   readonly mode: "lab" | "host";
   /** Hidden from every Machine and client, whatever else a request hides. */
   readonly stateDir: string;
+  /** From `connectOuter`: how the outer process makes the computer a client of a network. Host mode needs it. */
+  readonly join?: (cidr: string, address: Ip6) => Promise<void>;
   /** From `connectOuter`: what `client` needs to be entered from outside. */
   readonly outer: OuterFacts;
   /** Whether nftables works here (`probeLab`). Without it routing rules isolate networks, and the proxy alone guards ports. */
@@ -46,6 +51,8 @@ interface Placed extends Inhabited {
 
 /** Host part of the addresses of `flycast exec`. No host has it, so they are never a Machine's. */
 const NO_HOST = 0 as HostId;
+/** The computer's own number there; clients count from 0x10000 up. */
+const THE_COMPUTER = 0xffff;
 
 /** Networks and Machines in the namespaces of the core. To be made once, in the core, before anything else listens. */
 export async function createLinuxPlane(options: LinuxPlaneOptions): Promise<NetworkPlane> {
@@ -59,7 +66,10 @@ class LinuxPlane implements NetworkPlane {
   readonly #options: LinuxPlaneOptions;
   readonly #guard: Guard;
   readonly #commands = new CommandQueue();
-  readonly #wires = new Wires();
+  readonly #wires: Wires;
+  readonly #records: PlaceRecords | undefined;
+  /** Making what an earlier life of the node may have made. */
+  readonly #adding: "add" | "ensure";
   readonly #vacancies: Vacancies;
   readonly #doors = new Doors();
   readonly #networks = new Map<NetworkId, Promise<void>>();
@@ -75,20 +85,62 @@ class LinuxPlane implements NetworkPlane {
     this.mode = options.mode;
     this.#options = options;
     this.#guard = guard;
-    this.#privileges = new Privileges(options.outer.userNamespace);
-    this.#vacancies = new Vacancies(this.#wires, this.#commands, pingGroups(options.outer), options.spare ?? SPARE);
+    const { userNamespace, gid, persistent } = options.outer;
+    const places = placesFolder(persistent);
+    this.#privileges = new Privileges(userNamespace);
+    // Milliseconds since 1970 are above all that were used before: nobody makes a thousand wires a second.
+    this.#wires = new Wires(persistent === undefined ? 0 : Date.now());
+    this.#records = persistent === undefined ? undefined : new PlaceRecords(places);
+    this.#adding = persistent === undefined ? "add" : "ensure";
+    this.#vacancies = new Vacancies({
+      wires: this.#wires,
+      commands: this.#commands,
+      // In a user namespace only the one group that exists can be named.
+      pingGroups: userNamespace ? `${gid} ${gid}` : "0 2147483647",
+      places,
+      spare: options.spare ?? SPARE,
+    });
   }
 
   async prepare(): Promise<void> {
-    await this.#commands.apply(this.#guard.base);
+    await this.#recover();
     this.#nsenterChangesFolder = (await run(["nsenter", "--help"])).stdout.includes("--wdns");
     this.#vacancies.refill();
+  }
+
+  /** Lays the base, and finds what an earlier life of the node has left: places are kept, strays removed. */
+  async #recover(): Promise<void> {
+    const found = (await this.#records?.recover()) ?? [];
+    for (const { id, link, folder, namespace } of found) {
+      this.#wires.adopt(link);
+      const inhabited = { link, folder, namespace };
+      this.#places.set(id, Promise.resolve({ ...inhabited, place: this.#placeOf(inhabited) }));
+    }
+    const kept = new Set(found.map(({ link }) => link.name));
+    const strays = wireNames().filter((name) => !kept.has(name));
+    const networks = [...new Set(found.map(({ link }) => link.network))];
+    const parts = [
+      this.#guard.base,
+      ...networks.map((network) => this.#guard.addNetwork(network)),
+      ...found.map(({ link }) => this.#guard.addLink(link)),
+    ];
+    // One change, so that the Machines that run do not notice.
+    await this.#commands.apply(
+      {
+        ip: [...strays.map((name) => `link del dev ${name}`), ...parts.flatMap((part) => part.ip)],
+        ip6: parts.flatMap((part) => part.ip6),
+        nft: parts.flatMap((part) => part.nft),
+      },
+      this.#adding,
+    );
   }
 
   addNetwork(network: NetworkId): Promise<void> {
     const known = this.#networks.get(network);
     if (known !== undefined) return known;
-    const added = this.#commands.apply(this.#guard.addNetwork(network)).then(() => this.#doors.add(network));
+    const added = this.#commands
+      .apply(this.#guard.addNetwork(network), this.#adding)
+      .then(() => this.#doors.add(network));
     this.#networks.set(network, added);
     added.catch(() => this.#networks.delete(network));
     return added;
@@ -114,25 +166,26 @@ class LinuxPlane implements NetworkPlane {
 
   async #makePlace(machine: PlaceRequest): Promise<Placed> {
     const made = await this.#makeNamespace(machine.id, machine.network, machine.address, machine);
-    const { link, namespace } = made;
+    await this.#records?.write({ id: machine.id, link: made.link, folder: made.folder, space: made.namespace.space });
+    return { ...made, place: this.#placeOf(made) };
+  }
+
+  #placeOf({ link, namespace }: Inhabited): Place {
     return {
-      ...made,
-      place: {
-        enter: ({ folder, user }) => {
-          const enter = ["nsenter", `--net=${namespace.paths.net}`, `--mount=${namespace.paths.mount}`];
-          const drop = this.#privileges.drop(folder, user);
-          // Every program in the chain costs the wake a millisecond.
-          return this.#nsenterChangesFolder
-            ? [...enter, `--wdns=${folder}`, ...drop]
-            : [...enter, ...drop, "env", "-C", folder];
-        },
-        env: { TMPDIR: "/run/tmp" },
-        dial: (port): readonly DialAddress[] => [
-          { host: link.theirs, port },
-          { host: link.address, port },
-        ],
-        members: () => namespace.members(),
+      enter: ({ folder, user }) => {
+        const enter = ["nsenter", `--net=${namespace.paths.net}`, `--mount=${namespace.paths.mount}`];
+        const drop = this.#privileges.drop(folder, user);
+        // Every program in the chain costs the wake a millisecond.
+        return this.#nsenterChangesFolder
+          ? [...enter, `--wdns=${folder}`, ...drop]
+          : [...enter, ...drop, "env", "-C", folder];
       },
+      env: { TMPDIR: "/run/tmp" },
+      dial: (port): readonly DialAddress[] => [
+        { host: link.theirs, port },
+        { host: link.address, port },
+      ],
+      members: () => namespace.members(),
     };
   }
 
@@ -162,6 +215,17 @@ class LinuxPlane implements NetworkPlane {
     }
   }
 
+  async joinHost(network: NetworkId): Promise<Ip6 | undefined> {
+    if (this.#options.join === undefined || this.mode !== "host") return undefined;
+    await this.addNetwork(network);
+    const address = machineAddress(network, NO_HOST, THE_COMPUTER);
+    const { ip, ip6, nft } = this.#guard.addHost(INSIDE, network, address);
+    const up = [`link set dev ${INSIDE} addrgenmode none up`, `addr replace fe80::1/64 dev ${INSIDE} nodad`];
+    await this.#commands.apply({ ip: [...up, ...ip], ip6, nft }, "ensure");
+    await this.#options.join(networkCidr(network), address);
+    return address;
+  }
+
   async unplace(id: MachineId): Promise<void> {
     const placing = this.#places.get(id);
     if (placing === undefined) return;
@@ -169,6 +233,7 @@ class LinuxPlane implements NetworkPlane {
     if (placed === undefined || this.#places.get(id) !== placing) return;
     this.#places.delete(id);
     await this.#takeDown(placed);
+    await this.#records?.remove(id);
   }
 
   async #takeDown(made: {
@@ -204,9 +269,7 @@ class LinuxPlane implements NetworkPlane {
   }
 
   async refused(): Promise<Readonly<Record<string, number>>> {
-    if (!this.#options.nftables) return {};
-    const text = await mustRun(["nft", "-j", "list", "counters", "table", ...NFT_TABLE.split(" ")]);
-    return parseCounters(text);
+    return this.#options.nftables ? readCounters() : {};
   }
 
   async client(network: NetworkId): Promise<ClientPlace> {
@@ -236,42 +299,10 @@ class LinuxPlane implements NetworkPlane {
     this.#doors.close();
     this.#vacancies.close();
     for (const server of this.#listeners) server.close();
+    // In host mode Machines go on without us.
+    if (this.#records !== undefined) return;
     await Promise.all([...this.#places.keys()].map((id) => this.unplace(id)));
     for (const client of this.#clients.values()) await this.#takeDown(client);
     this.#clients.clear();
   }
-}
-
-/** Groups that may ping. In a user namespace only the one group that exists can be named. */
-function pingGroups({ userNamespace, gid }: OuterFacts): string {
-  return userNamespace ? `${gid} ${gid}` : "0 2147483647";
-}
-
-/** SIGKILL to all, again until there is nobody: a process may fork between the look and the kill. */
-async function killAll(namespace: Namespace): Promise<void> {
-  for (let round = 0; ; round++) {
-    const members = namespace.members();
-    if (members.length === 0) return;
-    if (round === 1000) throw new AppError("internal", `${members.length} processes do not end, not even by SIGKILL`);
-    for (const pid of members) {
-      try {
-        process.kill(pid, "SIGKILL");
-      } catch {
-        // Ended by itself.
-      }
-    }
-    await new Promise((resolve) => setTimeout(resolve, Math.min(50, round)));
-  }
-}
-
-const COUNTER_NAMES = new Set(["forged", "denied_forward", "denied_input"]);
-
-/** Packets by counter, from `nft -j list counters`. */
-function parseCounters(text: string): Readonly<Record<string, number>> {
-  const found: Record<string, number> = {};
-  const { nftables } = JSON.parse(text) as { nftables: readonly { counter?: { name: string; packets: number } }[] };
-  for (const { counter } of nftables) {
-    if (counter !== undefined && COUNTER_NAMES.has(counter.name)) found[counter.name] = counter.packets;
-  }
-  return found;
 }

@@ -82,6 +82,9 @@ function remedyFor(said: string, step: string): string {
   if (/ENOENT|not found|No such file/.test(said) || step.startsWith("run ")) {
     return "install util-linux (unshare, nsenter, setpriv, mount) and iproute2 (ip)";
   }
+  if (/unrecognized option|invalid option|unknown option/.test(said)) {
+    return "install a newer util-linux: this one lacks an option (2.38 is known to work; busybox's programs are not enough)";
+  }
   if (/No space left on device/.test(said) || kernelSetting("user/max_user_namespaces") === "0") {
     return "user namespaces are switched off: sudo sysctl user.max_user_namespaces=15000, or run as root";
   }

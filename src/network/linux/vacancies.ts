@@ -17,6 +17,17 @@ export interface Built {
   readonly files: NamespaceFiles;
 }
 
+export interface VacancyOptions {
+  readonly wires: Wires;
+  readonly commands: CommandQueue;
+  /** For `ping_group_range`. */
+  readonly pingGroups: string;
+  /** Folder for the files of all namespaces. */
+  readonly places: string;
+  /** How many are kept ready, each with a waiting shell. */
+  readonly spare: number;
+}
+
 /**
  * Namespaces for Machines to come. To build one takes 20 to 40 ms, to move in a few: so that the first wake of a Machine
  * does not pay for it, some are kept ready, and built anew once nobody waits.
@@ -25,6 +36,7 @@ export class Vacancies {
   readonly #wires: Wires;
   readonly #commands: CommandQueue;
   readonly #pingGroups: string;
+  readonly #places: string;
   readonly #spare: number;
   readonly #ready: Built[] = [];
   readonly #takers: { readonly resolve: (built: Built) => void; readonly reject: (error: unknown) => void }[] = [];
@@ -34,12 +46,12 @@ export class Vacancies {
   #building = 0;
   #closed = false;
 
-  /** `spare`: how many are kept ready, each with a waiting shell. */
-  constructor(wires: Wires, commands: CommandQueue, pingGroups: string, spare: number) {
-    this.#spare = spare;
-    this.#wires = wires;
-    this.#commands = commands;
-    this.#pingGroups = pingGroups;
+  constructor(options: VacancyOptions) {
+    this.#spare = options.spare;
+    this.#wires = options.wires;
+    this.#commands = options.commands;
+    this.#pingGroups = options.pingGroups;
+    this.#places = options.places;
   }
 
   /** A ready one, or the next that is built. @errors internal, exhausted */
@@ -97,7 +109,7 @@ export class Vacancies {
   async #buildNow(): Promise<Built> {
     const wire = this.#wires.take();
     try {
-      const files = await writeCommonFiles(wire.name);
+      const files = await writeCommonFiles(this.#places, wire.name);
       const vacancy = await buildNamespace(wire, files.binds, this.#pingGroups);
       try {
         await this.#commands.apply(wireCommands(wire));

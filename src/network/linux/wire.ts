@@ -11,6 +11,8 @@ export type CoreMessage =
       readonly host: string;
       readonly port: number;
     }
+  /** Host mode: make the computer a client of this network, under this address. Answered by `done` or `refused`. */
+  | { readonly flycast: "join"; readonly id: number; readonly cidr: string; readonly address: string }
   /** The handle arrived and is in use: the outer copy may close. */
   | { readonly flycast: "taken"; readonly id: number }
   | { readonly flycast: "app"; readonly body: unknown };
@@ -19,6 +21,7 @@ export type OuterMessage =
   | { readonly flycast: "welcome"; readonly outer: OuterFacts }
   /** Comes with the handle that was asked for. */
   | { readonly flycast: "opened"; readonly id: number }
+  | { readonly flycast: "done"; readonly id: number }
   | { readonly flycast: "refused"; readonly id: number; readonly code: string; readonly message: string }
   /** A connection that the outer copy of a listener accepted before it was closed. Comes with the socket. */
   | { readonly flycast: "straggler"; readonly id: number }
@@ -34,6 +37,8 @@ export interface OuterFacts {
   readonly gid: number;
   /** Whether the lab has a user namespace of its own (always, unless made by root). */
   readonly userNamespace: boolean;
+  /** Name of the network namespace that outlives the core (host mode); undefined in the lab, where everything ends with it. */
+  readonly persistent: string | undefined;
 }
 
 /** Whether a message on the channel is one of ours; anything else is not for us. */

@@ -5,6 +5,8 @@ import { readlinkSync } from "node:fs";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterEach, describe, expect, test } from "vitest";
+import { clientArgv } from "../../../src/network/linux/client.ts";
+import type { ClientPlace } from "../../../src/network/plane.ts";
 import { asUser, startLab, until, USERS, type Lab } from "../support/lab.ts";
 import { NO_LAB } from "../support/possible.ts";
 import { labProcesses, parentOf, processesIn } from "../support/processes.ts";
@@ -191,6 +193,22 @@ describe.skipIf(NO_LAB).each(USERS)("a client from outside (uid %i)", (uid) => {
       expect(await ended).toEqual([code, null]);
     }
     await expect.poll(() => lab.tell({ do: "links" })).toEqual([]);
+  });
+});
+
+describe.skipIf(NO_LAB || USERS.length < 2)("entering another user's lab", () => {
+  test("root becomes that user; nobody else is let in", async () => {
+    const lab = await newLab(65534);
+    const place = await lab.tell<ClientPlace>({ do: "client", network: 0x18 });
+    const argv = [...(clientArgv(place, 0) ?? []), "id", "-u"];
+    const root = spawn(argv[0]!, argv.slice(1), { stdio: ["ignore", "pipe", "inherit"] });
+    expect(await text(root.stdout)).toBe("65534\n");
+    expect(clientArgv(place, 65534)).toEqual(place.enter);
+    expect(clientArgv(place, 1234)).toBeUndefined();
+    // The kernel says the same.
+    const stranger = [...asUser(1234), ...place.enter, "true"];
+    const refused = spawn(stranger[0]!, stranger.slice(1), { stdio: ["ignore", "ignore", "pipe"] });
+    expect(await text(refused.stderr)).toMatch(/Permission denied|Operation not permitted/);
   });
 });
 

@@ -200,3 +200,38 @@ describe.skipIf(NO_LAB || process.getuid?.() !== 0)("as root, a Machine's user",
     await expect(identity({ folder, user: "no-such-user" })).rejects.toThrow('no user "no-such-user"');
   });
 });
+
+/** A computer with systemd-resolved, a mounted disk and a socket in /run: seen by one process and its children only. */
+const OTHER_COMPUTER = `
+  base=$(mktemp -d) && mount -t tmpfs tmpfs $base && cp -a /etc $base/etc && mkdir -p $base/run/systemd/resolve $base/run/media/disk
+  echo "nameserver 127.0.0.53" > $base/run/systemd/resolve/stub-resolv.conf; echo found > $base/run/media/disk/file
+  rm -f $base/etc/resolv.conf && ln -s ../run/systemd/resolve/stub-resolv.conf $base/etc/resolv.conf
+  mkdir $base/run/docker; echo secret > $base/run/docker/sock; chmod -R a+rX $base
+  mount --bind $base/etc /etc && mount --rbind $base/run /run && umount -l $base && rmdir $base && exec "$@"`;
+
+describe.skipIf(NO_LAB || process.getuid?.() !== 0).each(USERS)(
+  "on a computer whose resolv.conf leads into /run (uid %i)",
+  (uid) => {
+    let lab: Lab;
+
+    beforeAll(async () => {
+      lab = await startLab({ uid, on: ["unshare", "--mount", "sh", "-c", OTHER_COMPUTER, "sh"] });
+      await lab.place("a1", NET, 1);
+    });
+    afterAll(() => lab.end());
+
+    const sh = (script: string) => lab.run("a1", "sh", "-c", script);
+
+    test("a Machine asks our resolver all the same", async () => {
+      expect((await sh("readlink /etc/resolv.conf; head -n1 /etc/resolv.conf")).out).toBe(
+        "../run/systemd/resolve/stub-resolv.conf\nnameserver fdaa::3",
+      );
+    });
+
+    test("disks that are mounted in /run are seen, and what meets there is not", async () => {
+      expect((await sh("cat /run/media/disk/file; ls /run/docker 2>/dev/null; ls /run")).out).toBe(
+        "found\nlock\nmedia\npostgresql\nsystemd\ntmp",
+      );
+    });
+  },
+);

@@ -14,9 +14,10 @@ const outer = await connectOuter();
 const stateDir = process.argv[2] ?? "/nonexistent";
 const nftables = process.argv[3] !== "routing-rules";
 const plane = await createLinuxPlane({
-  mode: "lab",
+  mode: outer.facts.persistent === undefined ? "lab" : "host",
   stateDir,
   outer: outer.facts,
+  join: outer.join,
   nftables,
   spare: Number(process.argv[4]),
 });
@@ -142,6 +143,8 @@ async function obey(command: CoreCommand): Promise<unknown> {
     case "release-clients":
       for (const client of clients.splice(0)) client.release();
       return undefined;
+    case "join-host":
+      return plane.joinHost?.(command.network as NetworkId);
     case "pid":
       return process.pid;
     case "hang":

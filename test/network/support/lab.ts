@@ -11,7 +11,7 @@ export interface RanCommand {
 }
 
 export type CoreCommand =
-  | { readonly do: "network" | "remove-network" | "client"; readonly network: number }
+  | { readonly do: "network" | "remove-network" | "client" | "join-host"; readonly network: number }
   | {
       readonly do: "place";
       readonly machine: string;
@@ -66,15 +66,24 @@ export async function startLab(options: {
   readonly rules?: "nft" | "routing-rules";
   /** Namespaces kept ready. @default 0, so that what a test counts is its own */
   readonly spare?: number;
+  /** Host mode, in a network namespace of this name. Root only. @default lab mode */
+  readonly persistent?: string;
+  /** argv to put before all of it: a computer that looks different. */
+  readonly on?: readonly string[];
 }): Promise<Lab> {
   const waiting = new Map<
     number,
     { readonly resolve: (value: never) => void; readonly reject: (error: Error) => void }
   >();
   let sequence = 0;
-  const settings = [options.stateDir ?? "/nonexistent", options.rules ?? "nft", `${options.spare ?? 0}`];
+  const settings = [
+    options.stateDir ?? "/nonexistent",
+    options.rules ?? "nft",
+    `${options.spare ?? 0}`,
+    options.persistent ?? "",
+  ];
   const node = [process.execPath, "--import", TSX, OUTER, ...settings];
-  const [file = "", ...args] = [...asUser(options.uid), ...node];
+  const [file = "", ...args] = [...(options.on ?? []), ...asUser(options.uid), ...node];
   const outer = spawn(file, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   const exited = once(outer, "exit");
   const facts = await new Promise<OuterFacts>((resolve, reject) => {

@@ -2,7 +2,9 @@
 import { fileURLToPath } from "node:url";
 import { launchCore } from "../../../src/network/linux/launch.ts";
 
+const persistent = process.argv[5];
 const core = await launchCore({
+  ...(persistent ? { persistent, hostLink: persistent } : {}),
   entry: fileURLToPath(new URL("./core.ts", import.meta.url)),
   args: process.argv.slice(2),
   execArgv: ["--import", fileURLToPath(import.meta.resolve("tsx"))],
