@@ -132,6 +132,10 @@ export class ClaimDesk implements ClaimOwner {
     if (full) this.#host.changed();
   }
 
+  callbackFailed(thrown: unknown): void {
+    this.#context.log.error({ machine: this.#host.machine.id, err: thrown }, "a holder of a claim failed");
+  }
+
   // ── A life begins, proves itself and ends ───────────────────────────────────────────────────────────────────────
 
   /** The driver runs it. `waking`: its ports may need time yet. */

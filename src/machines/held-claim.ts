@@ -8,6 +8,7 @@ import type { ServiceSlot } from "./service-slot.ts";
 /** Whoever counts the claims of a Machine. */
 export interface ClaimOwner {
   released(claim: HeldClaim): void;
+  callbackFailed(thrown: unknown): void;
 }
 
 /**
@@ -26,9 +27,10 @@ export class HeldClaim implements Claim {
   index = -1;
   readonly #owner: ClaimOwner;
   #ready: Deferred<Endpoint> | undefined;
-  #callbacks: Set<(error: AppError) => void> | undefined;
-  #ended: AppError | undefined;
-  #lost = false;
+  #callbacks: ((error: AppError) => void)[] | undefined;
+  #over = false;
+  /** Why it ended, unless it was given back. */
+  #lost: AppError | undefined;
 
   constructor(
     owner: ClaimOwner,
@@ -52,47 +54,59 @@ export class HeldClaim implements Claim {
     if (this.endpoint !== undefined) return Promise.resolve(this.endpoint);
     if (this.#ready === undefined) {
       this.#ready = deferred<Endpoint>();
-      if (this.#ended !== undefined) this.#ready.reject(this.#ended);
+      if (this.#over) this.#ready.reject(this.#lost ?? givenBack());
     }
     return this.#ready.promise;
   }
 
   onLost(callback: (error: AppError) => void): () => void {
-    if (this.#lost && this.#ended !== undefined) {
-      callback(this.#ended);
-      return () => {};
-    }
-    if (this.#ended !== undefined) return () => {};
-    this.#callbacks ??= new Set();
-    this.#callbacks.add(callback);
-    return () => this.#callbacks?.delete(callback);
+    if (this.#lost !== undefined) callback(this.#lost);
+    if (this.#over) return () => {};
+    this.#callbacks ??= [];
+    this.#callbacks.push(callback);
+    return () => {
+      const index = this.#callbacks?.indexOf(callback) ?? -1;
+      if (index >= 0) this.#callbacks?.splice(index, 1);
+    };
   }
 
   release(): void {
-    if (this.#ended !== undefined) return; // guard: release-once
-    this.#end(new AppError("PM10", "the claim was given back"));
+    if (this.#over) return; // guard: release-once
+    this.#end();
+    // An error remembers where it was made, which costs more than all the rest: only where somebody waits.
+    if (this.endpoint === undefined) this.#ready?.reject(givenBack());
     this.#owner.released(this);
   }
 
   /** The Machine can be dialled now. Called by the owner. */
   open(endpoint: Endpoint): void {
-    if (this.endpoint !== undefined || this.#ended !== undefined) return;
+    if (this.endpoint !== undefined || this.#over) return;
     this.endpoint = endpoint;
     this.#ready?.resolve(endpoint);
   }
 
   /** The life that this claim belongs to has ended, or never began. Called by the owner, which has already uncounted it. */
   lose(error: AppError): void {
-    if (this.#ended !== undefined) return;
+    if (this.#over) return;
     const callbacks = this.#callbacks;
-    this.#lost = true;
-    this.#end(error);
-    for (const callback of callbacks ?? []) callback(error);
+    this.#lost = error;
+    this.#end();
+    if (this.endpoint === undefined) this.#ready?.reject(error);
+    for (const callback of callbacks ?? []) {
+      try {
+        callback(error);
+      } catch (thrown) {
+        this.#owner.callbackFailed(thrown); // the other claims must hear of it all the same
+      }
+    }
   }
 
-  #end(error: AppError): void {
-    this.#ended = error;
+  #end(): void {
+    this.#over = true;
     this.#callbacks = undefined;
-    if (this.endpoint === undefined) this.#ready?.reject(error);
   }
+}
+
+function givenBack(): AppError {
+  return new AppError("PM10", "the claim was given back");
 }

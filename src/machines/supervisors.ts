@@ -16,6 +16,7 @@ import type {
   SleepWish,
   StopOptions,
 } from "./machines.ts";
+import type { MachineEvent } from "./events.ts";
 import type { ClaimOutcome, ClaimRequest } from "./pool.ts";
 import { probe } from "./probe.ts";
 import type { Receipt } from "./receipts.ts";
@@ -64,7 +65,7 @@ class Supervisors implements Machines {
       probe: options.dialCheck ?? probe,
       limits: () => this.#limits,
       environment: options.environment,
-      emit: (event) => options.onEvent(event),
+      emit: (event) => this.#emit(event),
       publish: (id, status) => registry.setStatus(id, status),
       moved: (id) => this.#moved(id),
       changed: (app) => this.#changes.notify(app),
@@ -322,6 +323,14 @@ class Supervisors implements Machines {
     if (kind !== "destroyed") return;
     this.#supervisors.delete(id);
     supervisor.close();
+  }
+
+  #emit(event: MachineEvent): void {
+    try {
+      this.#options.onEvent(event);
+    } catch (error) {
+      this.#options.log.error({ err: error }, "a listener for events failed");
+    }
   }
 
   #slotFreed(): void {

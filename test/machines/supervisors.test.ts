@@ -312,3 +312,24 @@ describe("autostop", () => {
     expect(w.state(1)).toBe("stopped");
   });
 });
+
+test("a holder of a claim that fails, or a listener that does, leaves the others unharmed", async () => {
+  const w = world([machine(1)], {
+    onEvent: () => {
+      throw new Error("a broken listener");
+    },
+  });
+  const claims = [w.claim(1), w.claim(1)];
+  await claims[0]!.ready;
+  let told = 0;
+  for (const claim of claims) {
+    claim.onLost(() => {
+      told++;
+      throw new Error("a broken holder");
+    });
+  }
+  w.driver.crash(ONE);
+  await settle();
+  expect([told, w.state(1)]).toEqual([2, "failed"]);
+  expect(new Set(w.logged)).toEqual(new Set(["a listener for events failed", "a holder of a claim failed"]));
+});
