@@ -7,7 +7,7 @@ import { Flight, type FlightDeck } from "./flight.ts";
 import { uint16From, type RandomBytes } from "./random.ts";
 import { sharedKey, type UpstreamAnswer } from "./upstream-answer.ts";
 import { UpstreamSockets } from "./upstream-sockets.ts";
-import { parseExceptions, requireUpstream, type Upstream } from "./upstream.ts";
+import { parseExceptions, parseUpstream, requireUpstream, type Upstream } from "./upstream.ts";
 import { isUnder } from "./zone.ts";
 
 export interface ForwarderOptions {
@@ -37,6 +37,11 @@ export interface Forwarder {
   known(query: Query): Forwarded | undefined;
   /** Asks. Undefined, now or later: nobody answered. Never rejects, and takes 3.9 seconds at most. */
   ask(message: Buffer, query: Query): Promise<Forwarded | undefined> | undefined;
+  /**
+   * Other resolvers from now on, because the computer has moved to another network; what is kept may be of the old one
+   * and is forgotten. Texts that are no address are left out. Exceptions stay as they are.
+   */
+  replaceUpstreams(upstreams: readonly string[]): void;
   close(): Promise<void>;
 }
 
@@ -57,7 +62,7 @@ interface Kept {
 /** @errors config_invalid for an upstream or domain that is none */
 export function createForwarder(options: ForwarderOptions): Forwarder {
   const { outside, clock } = options;
-  const upstreams = options.upstreams.map(requireUpstream);
+  let upstreams = options.upstreams.map(requireUpstream);
   const exceptions = parseExceptions(options.forward);
   const sockets = new UpstreamSockets(outside, clock, uint16From(options.random));
   const cache = new LRUCache<string, Kept>({
@@ -116,12 +121,21 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
         if (order.length === 0 || closed || flights.size >= MAX_FLIGHTS) return undefined;
         flight = new Flight(deck, message, query, order);
         flights.set(shared, flight);
+        const asked = upstreams;
         void flight.answer.then((answer) => {
           flights.delete(shared);
-          if (answer !== undefined && answer.lifetime > 0) cache.set(shared, { answer, at: clock.now() });
+          // What the resolvers of another network said is not kept.
+          if (answer === undefined || answer.lifetime === 0 || asked !== upstreams) return;
+          cache.set(shared, { answer, at: clock.now() });
         });
       }
       return flight.answer.then((answer) => (answer === undefined ? undefined : { answer, age: 0 }));
+    },
+
+    replaceUpstreams(texts) {
+      upstreams = texts.map(parseUpstream).filter((upstream) => upstream !== undefined);
+      demotedUntil.clear();
+      cache.clear();
     },
 
     close() {

@@ -252,6 +252,18 @@ describe("when an upstream fails", () => {
   });
 });
 
+test("other upstreams take over at once, and nothing of the old ones is kept", async () => {
+  const home = await fakeUpstream((q) => q.answer([a(q.name, "192.0.2.1")]));
+  const cafe = await fakeUpstream((q) => q.answer([a(q.name, "192.0.2.2")]));
+  const server = await serve(nothing, { forward: { upstreams: [home.address] } });
+  expect((await ask(server, query("example.com", "A"))).answers).toEqual(["192.0.2.1"]);
+  server.forwarder.replaceUpstreams(["no address", cafe.address]);
+  expect((await ask(server, query("example.com", "A"))).answers).toEqual(["192.0.2.2"]);
+  server.forwarder.replaceUpstreams([]);
+  expect((await ask(server, query("example.com", "A"))).rcode).toBe("SERVFAIL");
+  expect(home.received).toHaveLength(1);
+});
+
 describe("long answers", () => {
   const many = (name: string): ReturnType<typeof a>[] => Array.from({ length: 100 }, (_, i) => a(name, `192.0.2.${i}`));
 

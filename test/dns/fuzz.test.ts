@@ -19,7 +19,13 @@ landscape.peer("laptop");
 const resolve: Resolve = createResolver({
   view: landscape.view,
   closeness: () => 1,
-  forwarder: { excepts: () => false, known: () => undefined, ask: () => undefined, close: () => Promise.resolve() },
+  forwarder: {
+    excepts: () => false,
+    known: () => undefined,
+    ask: () => undefined,
+    replaceUpstreams: () => {},
+    close: () => Promise.resolve(),
+  },
   clock: systemClock,
   random: randomBytes,
   onQuery: undefined,
