@@ -1,5 +1,4 @@
 /** The embedded driver: a Machine is a process, its session, and where the plane has namespaces, all that is in them. */
-import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
@@ -7,12 +6,13 @@ import { AppError, toAppError } from "../../core/errors.ts";
 import type { MachineId } from "../../core/ids.ts";
 import { ms, type Milliseconds, type Port } from "../../core/units.ts";
 import type { Signal } from "../../config/model.ts";
-import type { DialAddress, NetworkPlane, Place, PlaceRequest } from "../../network/plane.ts";
+import type { DialAddress, NetworkPlane, Place } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
 import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
 import { existingLogs, readLog, tailOf, type LogOptions } from "./log-reader.ts";
 import { freezeAll, killAll, membersOfFamily, membersOfPlace, thawAll, type SignalMembers } from "./members.ts";
 import { realOutputPath } from "./output-files.ts";
+import { failedStart, Places } from "./places.ts";
 import { preflight } from "./preflight.ts";
 import { isSameProcess, readProcess, trySignal } from "./processes.ts";
 import { explainRefusal, launchChain, parentDeathWrapper } from "./launch.ts";
@@ -20,7 +20,7 @@ import { endsWithin, newLife, NOBODY_SAW, recordedExit, watchMain, type Life } f
 import { readLife } from "./life-file.ts";
 import { endStrays, standing } from "./strays.ts";
 import { Starter } from "./starter-client.ts";
-import { filesOf, makeMountFolders, placeRequest, processEnvironment, runsAs } from "./surroundings.ts";
+import { filesOf, makeMountFolders, processEnvironment, runsAs } from "./surroundings.ts";
 
 /** As pino's. */
 export interface DriverLog {
@@ -77,7 +77,7 @@ class Driver implements ProcessDriver {
   readonly #starter: Starter;
   readonly #lives = new Map<MachineId, Life>();
   readonly #byKey = new Map<number, Life>();
-  readonly #places = new Map<MachineId, { readonly place: Place; readonly print: string }>();
+  readonly #places: Places;
   readonly #lastExits = new Map<MachineId, Exit>();
   readonly #observers = new Set<(id: MachineId, generation: number, exit: Exit) => void>();
   /** Given up by `close`. */
@@ -91,6 +91,7 @@ class Driver implements ProcessDriver {
     this.#folder = join(options.stateDir, "machines");
     this.#dieWithUs = dieWithUs;
     this.#namespaces = options.plane.mode !== "loopback";
+    this.#places = new Places(options.plane, options.stateDir);
     this.#starter = new Starter(options.outlive, {
       onExit: (key, exit) => {
         const life = this.#byKey.get(key);
@@ -119,7 +120,7 @@ class Driver implements ProcessDriver {
     const user = await runsAs(machine);
     this.#tellOfLimits(machine);
     await makeMountFolders(machine, user).catch(failedStart);
-    const place = await this.#place(machine, await filesOf(machine, env));
+    const place = await this.#places.take(machine, await filesOf(machine, env));
     const enter = place.enter({ folder, user: machine.config.user });
     const chain = launchChain({ enter, command: checked.value, user, dieWithUs: this.#dieWithUs });
     const life = this.#begin(machine.id, generation, place, this.#starter.nextKey());
@@ -185,7 +186,7 @@ class Driver implements ProcessDriver {
   }
 
   endpoint(machine: Machine, port: Port): readonly DialAddress[] {
-    return this.#places.get(machine.id)?.place.dial(port) ?? [];
+    return this.#places.dial(machine.id, port);
   }
 
   observe(onExit: (id: MachineId, generation: number, exit: Exit) => void): () => void {
@@ -203,11 +204,11 @@ class Driver implements ProcessDriver {
       if (record.exit !== undefined) this.#lastExits.set(machine.id, record.exit);
       if (standing(record) !== "runs") {
         // Children that the main process left in its namespace while nobody was there to end them.
-        await this.#options.plane.unplace(machine.id);
+        await this.#places.release(machine.id);
         continue;
       }
       // Its files lie there already, and their secrets are not known here.
-      const place = await this.#place(machine, []).catch((error: unknown) => toAppError(error));
+      const place = await this.#places.take(machine, []).catch((error: unknown) => toAppError(error));
       if (place instanceof Error) {
         this.#options.log.warn({ machine: machine.id, err: place }, "a Machine that still runs has no place any more");
         continue;
@@ -227,8 +228,7 @@ class Driver implements ProcessDriver {
   }
 
   async release(id: MachineId): Promise<void> {
-    this.#places.delete(id);
-    await this.#options.plane.unplace(id);
+    await this.#places.release(id);
   }
 
   async remove(id: MachineId): Promise<void> {
@@ -277,19 +277,6 @@ class Driver implements ProcessDriver {
 
   #machineFolder(id: MachineId): string {
     return join(this.#folder, id);
-  }
-
-  async #place(machine: Machine, files: PlaceRequest["files"]): Promise<Place> {
-    const request = placeRequest(machine, files, this.#options.stateDir);
-    // A place is made with its mounts and files: a new version of the Machine that has others needs a new one.
-    const print = createHash("sha256")
-      .update(JSON.stringify([request.mounts, request.files]))
-      .digest("base64");
-    const before = this.#places.get(machine.id);
-    if (before !== undefined && before.print !== print) await this.release(machine.id);
-    const place = await this.#options.plane.place(request).catch(failedStart);
-    this.#places.set(machine.id, { place, print });
-    return place;
   }
 
   /** What a Machine asks for and does not get, said once. */
@@ -377,10 +364,4 @@ class Driver implements ProcessDriver {
       void this.#watch(life);
     }
   }
-}
-
-/** Whatever keeps a Machine from starting is a failed start to whoever waits for it; the words stay those of the cause. */
-function failedStart(thrown: unknown): never {
-  const { code, message } = toAppError(thrown);
-  throw code === "PM02" ? thrown : new AppError("PM02", message, { cause: thrown });
 }
