@@ -26,7 +26,6 @@ const PEERS = {
   haproxy: (port) => ["haproxy", ["-db", "-f", config("peer.haproxy.cfg", port)]],
   nginx: (port) => ["nginx", ["-e", "/dev/null", "-c", config("peer.nginx.conf", port)]],
   "http-proxy-3": (port) => ["node", [join(here, "peer-http-proxy-3.mjs"), port, ORIGIN]],
-  spike: (port) => ["node", ["/tmp/relay-spike.mjs", port]],
   "reply-from": (port) => ["node", [join(here, "peer-reply-from.mjs"), port, ORIGIN]],
 };
 const names = positionals.length > 0 ? positionals : Object.keys(PEERS);

@@ -4,7 +4,7 @@ import type { Clock } from "../../src/core/clock.ts";
 import { AppError } from "../../src/core/errors.ts";
 import type { AppName, Ip6, MachineId, NetworkId, RegionCode } from "../../src/core/ids.ts";
 import { bytes, ms, port, type Monotonic } from "../../src/core/units.ts";
-import type { Claim } from "../../src/machines/pool.ts";
+import type { Claim, Endpoint } from "../../src/machines/pool.ts";
 import type { Connection, Reach, Work } from "../../src/proxy/context.ts";
 import type { PortRoute } from "../../src/registry/view.ts";
 
@@ -13,6 +13,8 @@ export const MACHINE = "d5683210c7968e" as MachineId;
 /** A Reach with one Machine that always runs: real dials, counted claims, no balancing. */
 export class StaticReach implements Reach {
   readonly claims = new Set<Claim>();
+  /** Claims that were asked for, and given. */
+  asked = 0;
   claimed = 0;
   dials = 0;
   answered = 0;
@@ -26,6 +28,7 @@ export class StaticReach implements Reach {
   }
 
   claim(work: Work): Claim | Promise<Claim> {
+    this.asked++;
     const gate = this.gate;
     if (gate === undefined) return this.#take(work);
     return new Promise((resolve, reject) => {
@@ -61,20 +64,37 @@ export class StaticReach implements Reach {
 
   #take(work: Work): Claim {
     this.claimed++;
-    const claim: Claim = {
-      machine: MACHINE,
-      app: work.app,
-      generation: this.generation,
-      endpoint: { generation: this.generation, addresses: [], startedAt: 0 as Monotonic, waking: false },
-      get ready(): Promise<never> {
-        return Promise.reject(new Error("not waited for: the endpoint is known"));
-      },
-      lastByte: 0 as Monotonic,
-      onLost: () => () => undefined,
-      release: () => void this.claims.delete(claim),
-    };
+    const claim = new StaticClaim(this, work.app, this.generation);
     this.claims.add(claim);
     return claim;
+  }
+}
+
+class StaticClaim implements Claim {
+  readonly machine = MACHINE;
+  readonly app: AppName;
+  readonly generation: number;
+  readonly endpoint: Endpoint;
+  lastByte = 0 as Monotonic;
+  readonly #reach: StaticReach;
+
+  constructor(reach: StaticReach, app: AppName, generation: number) {
+    this.#reach = reach;
+    this.app = app;
+    this.generation = generation;
+    this.endpoint = { generation, addresses: [], startedAt: 0 as Monotonic, waking: false };
+  }
+
+  get ready(): Promise<Endpoint> {
+    return Promise.resolve(this.endpoint);
+  }
+
+  onLost(): () => void {
+    return () => undefined;
+  }
+
+  release(): void {
+    this.#reach.claims.delete(this);
   }
 }
 

@@ -106,7 +106,7 @@ export function responseText(
   }
   if (framing === "chunked") lines += "transfer-encoding: chunked\r\n";
   else if (framing === "none" && headers["content-length"] === undefined) lines += "content-length: 0\r\n";
-  return `HTTP/1.1 ${headers[":status"] ?? 0} \r\n${lines}\r\n`;
+  return `HTTP/1.1 ${String(headers[":status"] ?? 0)} \r\n${lines}\r\n`;
 }
 
 /** Trailer lines of raw HTTP/2 fields; malformed and connection fields are left out. */

@@ -91,7 +91,10 @@ export class UpstreamSessions implements Swept {
     return new UpstreamStream(entry.session, entry.served++, () => {
       entry.streams--;
       if (entry.streams > 0) return;
-      if (!entry.shared) return void entry.session.close();
+      if (!entry.shared) {
+        entry.session.close();
+        return;
+      }
       entry.idleSince = this.#clock.now();
       if (this.deadline === Number.POSITIVE_INFINITY) this.#sweeper.add(this);
       this.deadline = Math.min(this.deadline, entry.idleSince + MAX_IDLE_MS);

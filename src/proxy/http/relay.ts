@@ -58,6 +58,7 @@ export class Http1Connection implements Downstream, Swept {
   #processing = false;
   #awaitingDrain = false;
   #first = true;
+  #paused = false;
   readonly #onHttp2: (bytes: Buffer) => void;
   // Kept, so that they can be taken off again when the socket is handed on.
   readonly #data = (chunk: Buffer): void => this.#onData(chunk);
@@ -205,10 +206,12 @@ export class Http1Connection implements Downstream, Swept {
   }
 
   pauseRequest(): void {
+    this.#paused = true;
     this.#socket.pause();
   }
 
   resumeRequest(): void {
+    if (!this.#paused) return; // nearly always
     if (this.#state === REQUEST && this.#bodyLeft === 0 && this.#pending.length >= this.#context.limits.holdBuffer)
       return;
     this.#socket.resume();
@@ -222,7 +225,7 @@ export class Http1Connection implements Downstream, Swept {
         if (this.#bodyLeft !== 0) return this.#readBody(chunk);
         // The next request, or the first bytes of a new protocol: theirs is not the turn yet.
         this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-        if (this.#pending.length >= this.#context.limits.holdBuffer) this.#socket.pause();
+        if (this.#pending.length >= this.#context.limits.holdBuffer) this.pauseRequest();
         return;
       case HEAD:
         this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
@@ -402,7 +405,10 @@ export class Http1Connection implements Downstream, Swept {
     this.#exchange = undefined;
     if (this.#closeAfter || this.#state !== REQUEST) return this.#close();
     this.#state = HEAD;
-    this.#socket.resume();
+    if (this.#paused) {
+      this.#paused = false;
+      this.#socket.resume();
+    }
     this.deadline = this.#context.clock.now() + this.#context.limits.keepaliveTimeout;
     // A client that pipelines and does not read must not make us buffer its answers.
     if (this.#socket.writableNeedDrain) {
@@ -468,7 +474,7 @@ export class Http1Connection implements Downstream, Swept {
     const exchange = this.#exchange;
     const { idleTimeout } = this.#connection.route.port.httpOptions;
     if (idleTimeout !== undefined) return this.#context.clock.now() + idleTimeout;
-    if (exchange !== undefined && this.#bodyLeft !== 0 && !exchange.responding && !this.#socket.isPaused()) {
+    if (exchange !== undefined && this.#bodyLeft !== 0 && !exchange.responding && !this.#paused) {
       return this.#context.clock.now() + this.#context.limits.keepaliveTimeout;
     }
     return NEVER;

@@ -28,7 +28,6 @@ export interface RequestHead {
   readonly framing: Framing;
   /** What the client asked for; 1.0 clients always get `close`. */
   readonly keepAlive: boolean;
-  readonly expectsContinue: boolean;
   /** Value of `Upgrade`, when the client may be given one: HTTP/1.1, no body, not h2c. */
   readonly upgrade: string | undefined;
   /** Request line and fields for the Machine, without those that depend on it and without the empty line. */
@@ -210,7 +209,6 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
     minor: head.minor,
     framing,
     keepAlive,
-    expectsContinue: expectations > 0 && head.minor === 1 && framing !== 0,
     upgrade: mayUpgrade ? upgrade : undefined,
     text: `${line}${out}${facts.lines}X-Forwarded-For: ${forwardedFor}${facts.client}, ${facts.destination}\r\n`,
     wishes,

@@ -53,7 +53,7 @@ class RecordingOrigin {
       const packet = ((error as Error & { rawPacket?: Buffer }).rawPacket ?? Buffer.alloc(0)).toString("latin1");
       const lane = /^X-Lane: (\d+)|lane-(\d+)/im.exec(packet);
       const reading = lane?.[1] ?? lane?.[2];
-      if (reading !== undefined && /Invalid method/.test(error.message)) {
+      if (reading !== undefined && /Invalid method|Expected space after method/.test(error.message)) {
         this.readings.set(reading, [...(this.readings.get(reading) ?? []), UNKNOWN_METHOD]);
       } else if (packet !== "") this.refused.push(`${String(error)} ${JSON.stringify(packet)}`);
       socket.destroy();
