@@ -1,7 +1,6 @@
 // The DNS server of the shipped build (dist/), wired as main.ts does it, with a thousand apps of one Machine each.
 // Arguments: address to listen on, address of the upstream resolver. Prints "ready" when it listens.
 import { randomBytes } from "node:crypto";
-import { Counter } from "prom-client";
 import { systemClock } from "../../dist/core/clock.js";
 import { createForwarder } from "../../dist/dns/forwarder.js";
 import { createDns } from "../../dist/dns/server.js";
@@ -10,6 +9,7 @@ import { flycastAddress, machineAddress } from "../../dist/network/address.js";
 import { Catalogue } from "../../dist/registry/catalogue.js";
 import { identify } from "../../dist/registry/identify.js";
 import { NEVER_STARTED } from "../../dist/registry/model.js";
+import { createMetrics } from "../../dist/telemetry/metrics.js";
 import { APPS, HOST, NETWORK } from "./names.mjs";
 
 const [listen, upstream] = process.argv.slice(2);
@@ -52,11 +52,7 @@ for (let n = 1; n <= APPS; n++) {
   view.setStatus(id, { ...NEVER_STARTED, state: "started" });
 }
 
-const queries = new Counter({
-  name: "flycast_dns_queries_total",
-  help: "Answered questions.",
-  labelNames: ["type", "rcode", "view", "transport", "forwarded"],
-});
+const metrics = createMetrics();
 const dns = createDns({
   view,
   closeness: () => 1,
@@ -73,8 +69,7 @@ const dns = createDns({
   }),
   clock: systemClock,
   random: randomBytes,
-  onQuery: ({ type, rcode, view: zone, transport, forwarded }) =>
-    queries.inc({ type, rcode, view: zone, transport, forwarded: forwarded ? "yes" : "no" }),
+  onQuery: metrics.dnsQuery,
 });
 dns.attachUdp(await directOutside.bindUdp(listen, 53), "by-source");
 dns.attachTcp(await directOutside.listen(listen, 53), "by-source");

@@ -12,10 +12,14 @@ const TYPES = {
   28: "AAAA",
   33: "SRV",
   35: "NAPTR",
+  41: "OPT",
   43: "DS",
   48: "DNSKEY",
+  52: "TLSA",
   64: "SVCB",
   65: "HTTPS",
+  251: "IXFR",
+  252: "AXFR",
   255: "ANY",
   257: "CAA",
 } as const satisfies Record<number, string>;
@@ -27,6 +31,7 @@ const RCODES = {
   3: "NXDOMAIN",
   4: "NOTIMP",
   5: "REFUSED",
+  16: "BADVERS",
 } as const satisfies Record<number, string>;
 
 export type TypeLabel = (typeof TYPES)[keyof typeof TYPES] | "other";

@@ -73,7 +73,7 @@ export function readMessage(message: Buffer): TextMessage | undefined {
   const named = rcodeName(rcode);
   return {
     id: message.readUInt16BE(0),
-    rcode: named === "other" ? (rcode === 16 ? "BADVERS" : `RCODE${rcode}`) : named,
+    rcode: named === "other" ? `RCODE${rcode}` : named,
     flags: FLAGS.filter(([bit]) => (flags & bit) !== 0).map(([, name]) => name),
     question:
       asked === undefined

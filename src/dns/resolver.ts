@@ -95,14 +95,13 @@ export function createResolver(options: ResolverOptions): Resolve {
 
   function seen(
     query: Query | undefined,
-    out: Buffer,
+    rcode: number,
     where: QuerySeen["view"],
     transport: Transport,
     forwarded: boolean,
   ): void {
-    if (onQuery === undefined) return;
     const type = query === undefined ? "other" : typeLabel(query.type);
-    onQuery({ type, rcode: rcodeName(out.readUInt16BE(2) & 0xf), view: where, transport, forwarded });
+    onQuery?.({ type, rcode: rcodeName(rcode), view: where, transport, forwarded });
   }
 
   function forward(
@@ -118,7 +117,7 @@ export function createResolver(options: ResolverOptions): Resolve {
         forwarded === undefined
           ? encodeReply(message, query, UNANSWERED, limit)
           : fitAnswer(forwarded.answer, message, query, forwarded.age, limit);
-      seen(query, out, "outside", transport, true);
+      seen(query, forwarded?.answer.rcode ?? UNANSWERED.rcode, "outside", transport, true);
       return out;
     };
     const known = forwarder.known(query);
@@ -126,7 +125,7 @@ export function createResolver(options: ResolverOptions): Resolve {
     const share = shares.take(source, asker.network);
     if (share === undefined) {
       const out = encodeReply(message, query, TOO_MANY, limit);
-      seen(query, out, "outside", transport, true);
+      seen(query, TOO_MANY.rcode, "outside", transport, true);
       return out;
     }
     const asked = forwarder.ask(message, query);
@@ -145,7 +144,7 @@ export function createResolver(options: ResolverOptions): Resolve {
     if (decoded.kind === "drop") return undefined;
     if (decoded.kind === "reject") {
       const out = encodeRejection(message, decoded.rcode, decoded.edns);
-      seen(undefined, out, "none", transport, false);
+      seen(undefined, decoded.rcode, "none", transport, false);
       return out;
     }
     const { query } = decoded;
@@ -162,7 +161,7 @@ export function createResolver(options: ResolverOptions): Resolve {
       return forward(message, query, asker, source, transport);
     else reply = respond(query, zone, find(asker, zone, query.key), pick, addressData);
     const out = encodeReply(message, query, reply, limit);
-    seen(query, out, where, transport, false);
+    seen(query, reply.rcode, where, transport, false);
     return out;
   };
 }

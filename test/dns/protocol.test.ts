@@ -265,12 +265,16 @@ describe("what is counted", () => {
     await udp(query("example.com", "A"));
     await udp(query("web.internal", "UNKNOWN_999"));
     await udp(Buffer.concat([query("web.internal", "AAAA").subarray(0, 15)]));
+    await udp(ednsQuery("web.internal", "AAAA", { version: 3 }));
+    await udp(query("internal", "AXFR"));
     expect(seen).toEqual([
       { type: "AAAA", rcode: "NOERROR", view: "internal", transport: "udp", forwarded: false },
       { type: "TXT", rcode: "NXDOMAIN", view: "flycast", transport: "tcp", forwarded: false },
       { type: "A", rcode: "SERVFAIL", view: "outside", transport: "udp", forwarded: true },
       { type: "other", rcode: "NOERROR", view: "internal", transport: "udp", forwarded: false },
       { type: "other", rcode: "FORMERR", view: "none", transport: "udp", forwarded: false },
+      { type: "other", rcode: "BADVERS", view: "none", transport: "udp", forwarded: false },
+      { type: "AXFR", rcode: "REFUSED", view: "internal", transport: "udp", forwarded: false },
     ]);
   });
 });
