@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { flyToml } from "../src/config/fly-toml-schema.ts";
 import { flycastToml } from "../src/config/flycast-toml-schema.ts";
 import { flycastTomlJsonSchema, flyTomlJsonSchema } from "../src/config/json-schema.ts";
+import { RULES } from "../src/config/rules.ts";
 import type { Key, TableType } from "../src/config/schema.ts";
 import { ERROR_CODES } from "../src/core/errors.ts";
 
@@ -56,6 +57,11 @@ publishes none; words are those of commands, configuration and the registry.
 says whether the same work may be tried elsewhere: \`unsent\` because nothing reached a Machine, \`reused\` because it died on a
 pooled connection before the first byte of an answer.`;
 
+const RULES_INTRO = `## Problems of a configuration
+
+What \`flycast config validate\` and \`flycast up\` can find in fly.toml and flycast.toml. Each problem carries the name of its
+rule, a grade (*error*, *warning* or *note*), the file, line, column and path of the key, and what to write instead.`;
+
 /** Every generated file: name in docs/ → content. */
 export function generatedFiles(): ReadonlyMap<string, string> {
   return new Map([
@@ -63,7 +69,7 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ["flycast-toml.md", page(FLYCAST_TOML_INTRO, sections(flycastToml, ""))],
     ["fly-toml.schema.json", `${JSON.stringify(flyTomlJsonSchema, null, 2)}\n`],
     ["flycast-toml.schema.json", `${JSON.stringify(flycastTomlJsonSchema, null, 2)}\n`],
-    ["errors.md", page(ERRORS_INTRO, [errorTable()])],
+    ["errors.md", page(ERRORS_INTRO, [errorTable(), RULES_INTRO, ruleTable()])],
   ]);
 }
 
@@ -139,6 +145,11 @@ function errorTable(): string {
     ([code, { source, retry, title }]) => `| \`${code}\` | ${source} | ${retry} | ${cell(title)} |`,
   );
   return ["| Code | Source | Retry | What happened |", "|---|---|---|---|", ...rows].join("\n");
+}
+
+function ruleTable(): string {
+  const rows = Object.entries(RULES).map(([rule, title]) => `| \`${rule}\` | ${cell(title)} |`);
+  return ["| Rule | What is wrong |", "|---|---|", ...rows].join("\n");
 }
 
 /** Names of the files in docs/ that differ from what would be generated. */

@@ -1,6 +1,7 @@
 import type { Grade, Problem } from "./problem.ts";
 import { pathText, type Finding, type ReadContext } from "./schema.ts";
 import type { Path, TomlDocument } from "./toml-document.ts";
+import type { Rule } from "./rules.ts";
 
 /** More problems of one grade than anybody reads; a hostile file could make a hundred thousand. */
 const MAX_FINDINGS = 200;
@@ -24,11 +25,11 @@ export class Findings implements ReadContext {
     if (this.#counts[finding.grade] <= MAX_FINDINGS) this.#found.push(finding);
   };
 
-  error(path: Path, rule: string, message: string, remedy?: string): void {
+  error(path: Path, rule: Rule, message: string, remedy?: string): void {
     this.#add("error", path, rule, message, remedy);
   }
 
-  warning(path: Path, rule: string, message: string, remedy?: string): void {
+  warning(path: Path, rule: Rule, message: string, remedy?: string): void {
     this.#add("warning", path, rule, message, remedy);
   }
 
@@ -80,12 +81,12 @@ export class Findings implements ReadContext {
     return known;
   }
 
-  #add(grade: Grade, path: Path, rule: string, message: string, remedy: string | undefined): void {
+  #add(grade: Grade, path: Path, rule: Rule, message: string, remedy: string | undefined): void {
     this.report(remedy === undefined ? { grade, path, rule, message } : { grade, path, rule, message, remedy });
   }
 }
 
 /** A problem with a file as a whole. */
-export function fileProblem(file: string, grade: Grade, rule: string, message: string, remedy?: string): Problem {
+export function fileProblem(file: string, grade: Grade, rule: Rule, message: string, remedy?: string): Problem {
   return { grade, file, line: undefined, column: undefined, path: "", message, remedy, rule };
 }

@@ -6,7 +6,7 @@ import { knownRegions, normaliseNode, type NodeOverrides } from "./normalise-nod
 import { checkPublishedTwice, checkWorkspaceReferences } from "./normalise-workspace-app.ts";
 import type { Problem } from "./problem.ts";
 import { readFlycastToml } from "./read-flycast-toml.ts";
-import { findTarget } from "./target.ts";
+import { findTarget, flycastTomlOf } from "./target.ts";
 
 export interface LoadOptions {
   readonly cwd: string;
@@ -80,9 +80,9 @@ export async function loadWorkspace(target: string | undefined, options: LoadOpt
   return { workspace, problems: all, files, sources };
 }
 
-/** What `serve` runs: a flycast.toml of which the apps do not matter, or none at all. */
+/** What `serve` runs: a flycast.toml (or a folder with one) of which the apps do not matter, or none at all. */
 export async function loadNode(path: string | undefined, options: LoadOptions): Promise<LoadedNode> {
-  const file = path === undefined ? undefined : resolve(options.cwd, path);
+  const file = path === undefined ? undefined : await flycastTomlOf(resolve(options.cwd, path));
   const files = file === undefined ? [] : [file];
   const read = await readFlycastToml(file, options.cwd);
   if (read.raw === undefined) return { node: undefined, file, problems: read.problems, files, sources: read.sources };

@@ -1,3 +1,4 @@
+import type { Rule } from "./rules.ts";
 /** How bad: `error` refuses, `warning` is accepted but may surprise, `note` has no meaning here. */
 export type Grade = "error" | "warning" | "note";
 
@@ -15,5 +16,5 @@ export interface Problem {
   /** What to write, in one or two lines. */
   readonly remedy: string | undefined;
   /** A stable short name of the kind of problem, such as `unknown-key`. */
-  readonly rule: string;
+  readonly rule: Rule;
 }

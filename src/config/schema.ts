@@ -1,6 +1,7 @@
 import type { TomlValue } from "smol-toml";
 import type { Grade } from "./problem.ts";
 import type { Path } from "./toml-document.ts";
+import type { Rule } from "./rules.ts";
 
 /** Something a reader or a check found, with the path at which it is. Becomes a `Problem` when its line is known. */
 export interface Finding {
@@ -8,7 +9,7 @@ export interface Finding {
   readonly path: Path;
   /** What the place points at. @default "value" */
   readonly part?: "key" | "value";
-  readonly rule: string;
+  readonly rule: Rule;
   readonly message: string;
   /** A function where finding the words costs something: it is called only for findings that are shown. */
   readonly remedy?: string | (() => string);

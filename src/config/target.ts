@@ -40,3 +40,8 @@ async function kindOfPath(path: string): Promise<"file" | "folder" | "other" | u
     return undefined;
   }
 }
+
+/** `path` itself, or the flycast.toml of that folder. */
+export async function flycastTomlOf(path: string): Promise<string> {
+  return (await kindOfPath(path)) === "folder" ? join(path, "flycast.toml") : path;
+}

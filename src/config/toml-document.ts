@@ -1,6 +1,7 @@
 import { parse as parseValues, TomlError, type TomlTable } from "smol-toml";
 import { ParseError, parseTOML, type AST } from "toml-eslint-parser";
 import { err, ok, type Result } from "../core/result.ts";
+import type { Rule } from "./rules.ts";
 
 /** Where a key is: names of tables and numbers of list items, as they are written. */
 export type Path = readonly (string | number)[];
@@ -20,7 +21,7 @@ export interface TomlDocument {
 export interface TomlProblem {
   readonly message: string;
   readonly position: Position | undefined;
-  readonly rule: "too-large" | "not-text" | "syntax";
+  readonly rule: Extract<Rule, "too-large" | "not-text" | "syntax">;
 }
 
 /**

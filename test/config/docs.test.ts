@@ -1,7 +1,9 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { generatedFiles, staleFiles } from "../../scripts/generate-docs.ts";
 import { flyToml } from "../../src/config/fly-toml-schema.ts";
 import { flycastToml } from "../../src/config/flycast-toml-schema.ts";
+import { RULES } from "../../src/config/rules.ts";
 import type { TableType } from "../../src/config/schema.ts";
 
 function tables(table: TableType<unknown>): readonly TableType<unknown>[] {
@@ -21,6 +23,13 @@ describe("the generated pages", () => {
     for (const [name, key] of keys) expect(key.doc, name).toMatch(/^.{3,}\.$/s);
     const pages = [...generatedFiles().values()].join("\n");
     for (const [name] of keys) expect(pages).toContain(`\`${name}\``);
+  });
+
+  test("list no rule that nothing reports", () => {
+    const folder = new URL("../../src/config/", import.meta.url);
+    const sources = readdirSync(folder).filter((name) => name !== "rules.ts");
+    const code = sources.map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
+    expect(Object.keys(RULES).filter((rule) => !code.includes(`"${rule}"`))).toEqual([]);
   });
 
   test("have schemas that name every top-level key and its types", () => {

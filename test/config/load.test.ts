@@ -313,6 +313,12 @@ describe("a node", () => {
     });
   });
 
+  test("may be a folder with a flycast.toml, whose apps it does not read", async () => {
+    const cwd = workspaceFolder({ "flycast.toml": '[node]\nregion = "ams"\n[apps.gone]\n', "empty/x": "" });
+    expect(await loadNode(".", { cwd })).toMatchObject({ node: { region: "ams" }, problems: [] });
+    expect(places((await loadNode("empty", { cwd })).problems)).toEqual(["empty/flycast.toml:-  missing-file"]);
+  });
+
   test("takes every section of the file", async () => {
     const cwd = workspaceFolder({
       "node.toml": `
