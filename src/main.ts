@@ -253,6 +253,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       history: new History(registry.changes),
       nodeRegion: node.region,
       home: (app) => apiHome(view, node.stateDir, app),
+      gateway: () => {
+        throw new AppError("unsupported", "this node has no WireGuard gateway");
+      },
       regions: () => REGIONS,
       version: options.version,
       status: statusSources,

@@ -7,6 +7,8 @@ import type { NetworkId } from "../core/ids.ts";
 import type { Region } from "../core/regions.ts";
 import type { App } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
+import { graphqlRoute } from "./graphql/route.ts";
+import type { GraphqlDeps } from "./graphql/resolvers.ts";
 import { newRouter } from "./openapi.ts";
 import { problem } from "./problem.ts";
 import { appRoutes } from "./routes-apps.ts";
@@ -24,6 +26,7 @@ export interface ApiEnv {
 }
 
 export interface ApiOptions extends FlycastDeps, MachineRoutesOptions {
+  readonly gateway: GraphqlDeps["gateway"];
   readonly regions: () => readonly Region[];
   readonly version: string;
   /** The node's own token, from the state folder. */
@@ -101,6 +104,14 @@ export function createApi(options: ApiOptions): Api {
   );
   app.route("/v1", machineRoutes(options));
   app.route("/v1", platformRoutes(options.regions, options.nodeRegion));
+  const graphql = graphqlRoute({
+    ...options,
+    destroyApp: async (owner) => {
+      await destroyAll(options, owner, true);
+      await options.registry.commands.destroyApp(owner.name);
+    },
+  });
+  app.route("/graphql", graphql);
   app.doc31("/openapi.json", {
     openapi: "3.1.0",
     info: { title: "Flycast Machines API", version: options.version },

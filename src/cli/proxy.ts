@@ -86,7 +86,7 @@ async function forwardInside(
   const entry = fileURLToPath(
     new URL(import.meta.url.endsWith(".ts") ? "./proxy-inside.ts" : "./proxy-inside.js", import.meta.url),
   );
-  const [file = "", ...args] = [
+  const [file, ...args] = [
     ...(await enterNetwork(client, options)),
     process.execPath,
     ...process.execArgv,
