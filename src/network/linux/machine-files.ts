@@ -133,8 +133,11 @@ async function mountPoint(path: string, kind: "folder" | "file"): Promise<void> 
   if (!owned || !path.startsWith("/") || path.split("/").includes("..")) {
     throw new AppError(
       "invalid",
-      `${path} does not exist on this computer, and Flycast makes no folders inside ${top}: ` +
-        "make it, or choose a destination at the top, such as /data",
+      kind === "folder"
+        ? `${path} does not exist on this computer, and Flycast makes no folders inside ${top}: ` +
+            "make it, or choose a destination at the top, such as /data"
+        : `${path} does not exist on this computer, and Flycast makes no files inside ${top}: ` +
+            "make an empty one to be covered, or choose a path whose first folder does not exist here, such as /config",
     );
   }
   await mkdir(kind === "folder" ? path : dirname(path), { recursive: true });

@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { chmod, mkdir, rm } from "node:fs/promises";
 import type { Server } from "node:net";
 import type { HostId, Ip6, MachineId, NetworkId } from "../../core/ids.ts";
 import { machineAddress, networkCidr } from "../address.ts";
@@ -66,6 +66,7 @@ class LinuxPlane implements NetworkPlane {
   readonly #options: LinuxPlaneOptions;
   readonly #guard: Guard;
   readonly #commands = new CommandQueue();
+  readonly #placesFolder: string;
   readonly #wires: Wires;
   readonly #records: PlaceRecords | undefined;
   /** Making what an earlier life of the node may have made. */
@@ -87,6 +88,7 @@ class LinuxPlane implements NetworkPlane {
     this.#guard = guard;
     const { userNamespace, gid, persistent } = options.outer;
     const places = placesFolder(persistent);
+    this.#placesFolder = places;
     this.#privileges = new Privileges(userNamespace);
     // Milliseconds since 1970 are above all that were used before: nobody makes a thousand wires a second.
     this.#wires = new Wires(persistent === undefined ? 0 : Date.now());
@@ -103,6 +105,9 @@ class LinuxPlane implements NetworkPlane {
   }
 
   async prepare(): Promise<void> {
+    // Machines get what lies there by binds, which ask nobody for a path: so nobody else needs to see it.
+    await mkdir(this.#placesFolder, { recursive: true, mode: 0o700 });
+    await chmod(this.#placesFolder, 0o700);
     await this.#recover();
     this.#nsenterChangesFolder = (await run(["nsenter", "--help"])).stdout.includes("--wdns");
     this.#vacancies.refill();

@@ -1,15 +1,12 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, readlinkSync, rmSync } from "node:fs";
+import { existsSync, readlinkSync, rmSync, statSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startLab, until, type Lab } from "../support/lab.ts";
-import { NO_LAB } from "../support/possible.ts";
+import { NO_LAB, NO_ROOT } from "../support/possible.ts";
 import { processesIn } from "../support/processes.ts";
 
 const NET = 0x18;
-
-/** Host mode needs root; where the tests do not run as root, they cannot show it. */
-const NO_ROOT = process.getuid?.() !== 0;
 
 describe.skipIf(NO_LAB || NO_ROOT)("host mode", () => {
   let name: string;
@@ -97,6 +94,7 @@ describe.skipIf(NO_LAB || NO_ROOT)("host mode", () => {
     const b = await lab.place("0000000000000b", 0x19, 2);
     await lab.tell({ do: "listen-private", port: 80 });
     expect(lookAround(name)).toEqual(before);
+    expect(statSync(`/run/flycast/${name}`).mode & 0o777).toBe(0o700);
 
     const own = await lab.tell<string>({ do: "join-host", network: NET });
     expect(await lab.tell<string>({ do: "join-host", network: NET })).toBe(own);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startLab, USERS, type Lab } from "../support/lab.ts";
-import { NO_LAB } from "../support/possible.ts";
+import { NO_LAB, NO_ROOT } from "../support/possible.ts";
 
 const NET = 0x18;
 
@@ -157,7 +157,7 @@ describe.skipIf(NO_LAB).each(USERS)("a Machine's place (uid %i)", (uid) => {
   });
 });
 
-describe.skipIf(NO_LAB || process.getuid?.() !== 0)("as root, a Machine's user", () => {
+describe.skipIf(NO_LAB || NO_ROOT)("as root, a Machine's user", () => {
   let lab: Lab;
   let folder: string;
 
@@ -209,29 +209,26 @@ const OTHER_COMPUTER = `
   mkdir $base/run/docker; echo secret > $base/run/docker/sock; chmod -R a+rX $base
   mount --bind $base/etc /etc && mount --rbind $base/run /run && umount -l $base && rmdir $base && exec "$@"`;
 
-describe.skipIf(NO_LAB || process.getuid?.() !== 0).each(USERS)(
-  "on a computer whose resolv.conf leads into /run (uid %i)",
-  (uid) => {
-    let lab: Lab;
+describe.skipIf(NO_LAB || NO_ROOT).each(USERS)("on a computer whose resolv.conf leads into /run (uid %i)", (uid) => {
+  let lab: Lab;
 
-    beforeAll(async () => {
-      lab = await startLab({ uid, on: ["unshare", "--mount", "sh", "-c", OTHER_COMPUTER, "sh"] });
-      await lab.place("a1", NET, 1);
-    });
-    afterAll(() => lab.end());
+  beforeAll(async () => {
+    lab = await startLab({ uid, on: ["unshare", "--mount", "sh", "-c", OTHER_COMPUTER, "sh"] });
+    await lab.place("a1", NET, 1);
+  });
+  afterAll(() => lab.end());
 
-    const sh = (script: string) => lab.run("a1", "sh", "-c", script);
+  const sh = (script: string) => lab.run("a1", "sh", "-c", script);
 
-    test("a Machine asks our resolver all the same", async () => {
-      expect((await sh("readlink /etc/resolv.conf; head -n1 /etc/resolv.conf")).out).toBe(
-        "../run/systemd/resolve/stub-resolv.conf\nnameserver fdaa::3",
-      );
-    });
+  test("a Machine asks our resolver all the same", async () => {
+    expect((await sh("readlink /etc/resolv.conf; head -n1 /etc/resolv.conf")).out).toBe(
+      "../run/systemd/resolve/stub-resolv.conf\nnameserver fdaa::3",
+    );
+  });
 
-    test("disks that are mounted in /run are seen, and what meets there is not", async () => {
-      expect((await sh("cat /run/media/disk/file; ls /run/docker 2>/dev/null; ls /run")).out).toBe(
-        "found\nlock\nmedia\npostgresql\nsystemd\ntmp",
-      );
-    });
-  },
-);
+  test("disks that are mounted in /run are seen, and what meets there is not", async () => {
+    expect((await sh("cat /run/media/disk/file; ls /run/docker 2>/dev/null; ls /run")).out).toBe(
+      "found\nlock\nmedia\npostgresql\nsystemd\ntmp",
+    );
+  });
+});
