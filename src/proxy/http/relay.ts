@@ -245,6 +245,7 @@ export class Http1Connection implements Downstream, Swept {
       case REQUEST:
         // After a complete request the client may have said all it wants to say; within a body it has left.
         if (this.#bodyLeft !== 0) this.#onGone(new AppError("FP10"));
+        else this.deadline = this.#idleDeadline();
         return;
       case SWITCHED:
         this.#exchange?.endSends();
@@ -477,7 +478,8 @@ export class Http1Connection implements Downstream, Swept {
     if (exchange !== undefined && this.#bodyLeft !== 0 && !exchange.responding && !this.#paused) {
       return this.#context.clock.now() + this.#context.limits.keepaliveTimeout;
     }
-    return NEVER;
+    // It may have left without a reset: then nobody notices before the next byte of the answer.
+    return this.#ended ? this.#context.clock.now() + this.#context.limits.halfClosedTimeout : NEVER;
   }
 
   /** The client does not read what it asked for. */

@@ -6,9 +6,9 @@ import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-export function hasProgram(name: string): boolean {
+export function hasProgram(name: string, versionFlag = "-v"): boolean {
   try {
-    execFileSync(name, ["-v"], { stdio: "ignore" });
+    execFileSync(name, [versionFlag], { stdio: "ignore" });
     return true;
   } catch {
     return false;

@@ -125,6 +125,25 @@ describe("time", () => {
     expect(origin.connections).toHaveLength(3);
   });
 
+  test("a client that half-closed is waited for until half_closed_timeout without a byte", async () => {
+    const clock = new FakeClock();
+    const { front, origin } = await start({ clock });
+    const client = await dial(front.port);
+    client.end(GET);
+    const machine = await origin.next();
+    await machine.takeHead();
+    machine.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+    await client.takeHead();
+    await clock.advance(599_000);
+    expect(front.reach.claims.size).toBe(1);
+    machine.send("data: 1\n\n");
+    await client.take("data: 1\n\n");
+    await clock.advance(599_000);
+    expect(front.reach.claims.size).toBe(1);
+    await clock.advance(3000);
+    expect(front.reach.claims.size).toBe(0);
+  });
+
   test("a client that owes its body and sends nothing is answered with 408", async () => {
     const clock = new FakeClock();
     const { front, origin } = await start({ clock });
