@@ -1,7 +1,7 @@
 import { ms, type Milliseconds } from "../core/units.ts";
 import { formatDuration } from "./duration.ts";
 import type { Findings } from "./findings.ts";
-import type { TopLevelCheck } from "./fly-toml-checks.ts";
+import { isHeaderName, type TopLevelCheck } from "./fly-toml-checks.ts";
 
 const SECOND = 1000;
 const MINUTE = 60_000;
@@ -31,6 +31,30 @@ export function checkTiming(check: Timing, findings: Findings): void {
   }
 }
 
+interface Request {
+  readonly method: string | undefined;
+  readonly path: string | undefined;
+}
+
+/** What a request line can carry: no blanks, no control characters, so that a check sends one request and no more. */
+const REQUEST_PATH = /^[\x21-\x7e]+$/;
+
+export function checkRequest(check: Request, findings: Findings): void {
+  if (check.method !== undefined && !isHeaderName(check.method)) {
+    const message = `${JSON.stringify(check.method.slice(0, 40))} is not a request method`;
+    findings.error(findings.at(check, "method"), "bad-request", message, 'write method = "GET"');
+  }
+  if (check.path === undefined) return;
+  const shown = JSON.stringify(check.path.slice(0, 80));
+  if (!REQUEST_PATH.test(check.path)) {
+    const message = `${shown} is not a request path`;
+    findings.error(findings.at(check, "path"), "bad-request", message, "write %20 for a blank, and so on");
+  } else if (!check.path.startsWith("/")) {
+    const message = `the path ${shown} is read as ${JSON.stringify(`/${check.path.slice(0, 80)}`)}`;
+    findings.warning(findings.at(check, "path"), "relative-path", message, "begin it with /");
+  }
+}
+
 /** Top-level checks. Source of the bounds: superfly/flyctl internal/appconfig/validation.go. */
 export function checkTopLevelChecks(
   checks: ReadonlyMap<string, TopLevelCheck>,
@@ -38,6 +62,7 @@ export function checkTopLevelChecks(
   options: { groups: ReadonlySet<string>; defaultPort: (groups: readonly string[]) => boolean },
 ): void {
   for (const [name, check] of checks) {
+    checkRequest(check, findings);
     if (check.type !== "http" && check.type !== "tcp" && !findings.isRefused(check, "type")) {
       const message = `the check ${JSON.stringify(name.slice(0, 80))} has ${check.type === undefined ? "no type" : "an unknown type"}`;
       findings.error(findings.at(check, "type"), "bad-check-type", message, 'write type = "http" or type = "tcp"');

@@ -1,4 +1,5 @@
 import type { Findings } from "./findings.ts";
+import { isHeaderName } from "./fly-toml-checks.ts";
 import type { RawPort } from "./fly-toml-services.ts";
 import type { Handler } from "./model.ts";
 import { nearest } from "./nearest.ts";
@@ -29,12 +30,50 @@ export function checkPort(port: RawPort, findings: Findings, options: { allowFor
     const message = 'proxy_proto_options does nothing without the handler "proxy_proto"';
     findings.warning(findings.at(port.proxy_proto_options), "proxy-proto-options-without-it", message);
   }
+  checkResponseHeaders(port, findings);
+  checkAlpn(port, findings);
   for (const rule of port.http_options?.replay_cache ?? []) {
+    if (rule.name !== undefined && !isHeaderName(rule.name)) {
+      const message = `${JSON.stringify(rule.name.slice(0, 80))} is not a name of a cookie or header`;
+      findings.error(findings.at(rule, "name"), "bad-header", message);
+    }
     for (const name of ["path_prefix", "ttl_seconds", "type", "name"] as const) {
       if (rule[name] !== undefined || findings.isRefused(rule, name)) continue;
       findings.error(findings.at(rule), "missing-key", `the rule of replay_cache has no ${name}`, `write ${name} = …`);
     }
   }
+}
+
+/** What tells where a message ends belongs to the proxy: changing it would let one response run into the next. */
+const FRAMING = new Set([
+  "connection",
+  "content-length",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
+
+function checkResponseHeaders(port: RawPort, findings: Findings): void {
+  const headers = port.http_options?.response?.headers;
+  if (headers === undefined) return;
+  for (const name of headers.keys()) {
+    if (!FRAMING.has(name.toLowerCase())) continue;
+    const message = `${name} says where a response ends; it cannot be set or removed`;
+    findings.error([...findings.at(headers), name], "framing-header", message, "remove it");
+  }
+}
+
+function checkAlpn(port: RawPort, findings: Findings): void {
+  const options = port.tls_options;
+  options?.alpn?.forEach((protocol, i) => {
+    // RFC 7301, 3.1: one length byte; an empty name is not allowed.
+    if (/^[\x21-\x7e]{1,255}$/.test(protocol)) return;
+    const message = `${JSON.stringify(protocol.slice(0, 40))} is not a protocol name`;
+    findings.error(findings.at(options, "alpn", i), "bad-value", message, 'write "h2" or "http/1.1"');
+  });
 }
 
 function checkNumbers(port: RawPort, findings: Findings): void {

@@ -2,7 +2,7 @@ import type { Findings } from "./findings.ts";
 import type { DesugaredService } from "./desugar.ts";
 import type { RawService } from "./fly-toml-services.ts";
 import { checkPort, claimedRanges, type ClaimedRange } from "./check-ports.ts";
-import { checkTiming } from "./check-checks.ts";
+import { checkRequest, checkTiming } from "./check-checks.ts";
 
 /** What services can get wrong that no single key shows. */
 export function checkServices(
@@ -81,6 +81,7 @@ function checkService(service: RawService, findings: Findings): void {
     findings.error(path, "soft-above-hard", message, `write soft_limit = ${hard} or less, or a higher hard_limit`);
   }
   for (const check of [...service.tcp_checks, ...service.http_checks]) checkTiming(check, findings);
+  for (const check of service.http_checks) checkRequest(check, findings);
 }
 
 function checkOverlaps(claimed: readonly ClaimedRange[], findings: Findings): void {

@@ -11,7 +11,7 @@ export class Findings implements ReadContext {
   readonly origins = new WeakMap<object, Path>();
   readonly rootKeys: ReadonlySet<string>;
   readonly #found: Finding[] = [];
-  readonly #noted = new Set<string>();
+  readonly #known = new Set<string>();
   readonly #counts: Record<Grade, number> = { error: 0, warning: 0, note: 0 };
 
   constructor(root: { readonly keys: Readonly<Record<string, unknown>> }) {
@@ -20,7 +20,7 @@ export class Findings implements ReadContext {
 
   /** Also as a plain function, because readers pass it on. */
   readonly report = (finding: Finding): void => {
-    if (finding.grade === "note" && this.#isNoted(finding)) return;
+    if (this.#isKnown(finding)) return;
     this.#counts[finding.grade] += 1;
     if (this.#counts[finding.grade] <= MAX_FINDINGS) this.#found.push(finding);
   };
@@ -73,11 +73,15 @@ export class Findings implements ReadContext {
     return problems;
   }
 
-  /** The same key in every item of a list is noted once. */
-  #isNoted(finding: Finding): boolean {
-    const key = pathText(finding.path.filter((part) => typeof part === "string"));
-    const known = this.#noted.has(key);
-    this.#noted.add(key);
+  /**
+   * Whether the same was said before: [http_service] is checked as two ports, and a key without meaning is noted once,
+   * not for every item of a list.
+   */
+  #isKnown({ grade, path, rule, message }: Finding): boolean {
+    const place = grade === "note" ? path.filter((part) => typeof part === "string") : path;
+    const key = JSON.stringify([rule, place, grade === "note" ? "" : message]);
+    const known = this.#known.has(key);
+    this.#known.add(key);
     return known;
   }
 

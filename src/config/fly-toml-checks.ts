@@ -20,7 +20,7 @@ const CODE = "superfly/flyctl `internal/appconfig/patches.go` and `toplevelcheck
 
 // RFC 9110, 5.6.2 (token) and 5.5 (field values): what may stand in a header without forging another.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}$/;
-const FIELD_VALUE = /^[\t\x20-\x7e\x80-\u{10FFFF}]*$/u;
+const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 export function isHeaderName(name: string): boolean {
   return TOKEN.test(name);

@@ -124,13 +124,17 @@ export function normaliseCheck(options: {
         ? undefined
         : {
             method: options.upperCaseMethod === true ? method.toUpperCase() : method,
-            path: check.path ?? "/",
+            path: absolute(check.path ?? "/"),
             protocol: check.protocol ?? "http",
             tlsSkipVerify: check.tls_skip_verify ?? false,
             tlsServerName: check.tls_server_name,
             headers: check.headers ?? [],
           },
   };
+}
+
+function absolute(path: string): string {
+  return path.startsWith("/") ? path : `/${path}`;
 }
 
 /** The top-level checks of one group. */

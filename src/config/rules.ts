@@ -24,6 +24,7 @@ export const RULES = {
   "bad-size": "a value is not a size, or out of bounds",
   "bad-command": "a command line cannot be split, or is empty",
   "bad-header": "a header that HTTP cannot carry",
+  "framing-header": "a response header that belongs to the proxy",
   // Apps, groups and Machines.
   "missing-app-name": "a fly.toml names no app",
   "bad-app-name": "not a name for an app",
@@ -76,6 +77,8 @@ export const RULES = {
   "check-interval": "the interval of a top-level check is below 2 s",
   "check-timeout": "the timeout of a top-level check is above 1 min",
   "bad-check-type": "a top-level check is neither http nor tcp",
+  "bad-request": "a check's method or path that HTTP cannot carry",
+  "relative-path": "a check's path does not begin with /",
   "check-without-port": "a top-level check has no port, and nothing to take it from",
   // Workspace and node.
   "bad-reference": "a reference in env names no app, or a port that the app lacks",
