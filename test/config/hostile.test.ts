@@ -80,15 +80,15 @@ describe("a hostile file", () => {
     expect(({} as { polluted?: number }).polluted).toBeUndefined();
   });
 
-  test("with a hundred thousand problems lists the first and counts the others", () => {
-    const text = Array.from({ length: 60_000 }, (_, i) => `unknown${i} = 1`).join("\n");
+  test("with twenty thousand problems lists the first and counts the others", () => {
+    const text = Array.from({ length: 20_000 }, (_, i) => `unknown${i} = 1`).join("\n");
     const { problems } = parseFlyToml(text, "fly.toml");
     expect(problems.length).toBeLessThan(250);
     expect(problems.at(-1)?.rule).toBe("too-many-problems");
   });
 
-  test("with ten thousand services that all claim one port stays bounded", () => {
-    const text = "[[services]]\ninternal_port = 1\nports = [{ port = 80 }]\n".repeat(10_000);
+  test("with three thousand services that all claim one port stays bounded", () => {
+    const text = "[[services]]\ninternal_port = 1\nports = [{ port = 80 }]\n".repeat(3_000);
     expect(text.length).toBeLessThan(MAX_FILE_BYTES);
     expectSound(text);
   });
