@@ -11,13 +11,19 @@ dir=$1; shift
  */
 const bindFolders = (root: string): string => `
 mount -t tmpfs -o mode=755,nosuid,nodev,size=4m,nr_inodes=16k tmpfs ${root} || fail "mount a tmpfs"
-for entry in /* /.[!.]*; do
-  name=\${entry#/}
-  case $name in run|proc|sys) continue ;; esac
-  if [ -L "$entry" ]; then cp -P "$entry" "${root}/$name"
-  elif [ -d "$entry" ]; then mkdir "${root}/$name" && mount --rbind "$entry" "${root}/$name" 2>/dev/null
-  fi
-done
+# Functions, for their own arguments: names may hold spaces, and one cp or mkdir for all of them takes a tenth of the time.
+copy_links() {
+  for entry in /* /.[!.]*; do if [ -L "$entry" ]; then set -- "$@" "$entry"; fi; done
+  [ $# -eq 0 ] || cp -P "$@" ${root}/
+}
+bind_folders() {
+  for entry in /* /.[!.]*; do
+    case $entry in /run|/proc|/sys) continue ;; esac
+    if [ -d "$entry" ] && [ ! -L "$entry" ]; then set -- "$@" "${root}$entry"; fi
+  done
+  mkdir "$@" && for target; do mount --rbind "\${target#${root}}" "$target" 2>/dev/null; done
+}
+copy_links && bind_folders
 cd ${root} && mkdir proc run sys .old || fail "lay out the root"
 `;
 
