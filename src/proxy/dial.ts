@@ -24,7 +24,7 @@ export async function dial(
   first: number,
   options: DialOptions,
 ): Promise<{ readonly socket: Socket; readonly index: number }> {
-  let failure = new AppError("PC06", "the Machine has no address");
+  let failure: AppError | undefined;
   for (let i = 0; i < addresses.length; i++) {
     const index = (first + i) % addresses.length;
     const address = addresses[index];
@@ -33,12 +33,12 @@ export async function dial(
       return { socket: await dialPatiently(address, options), index };
     } catch (thrown) {
       if (!(thrown instanceof AppError)) throw thrown;
-      failure = thrown;
       // A timeout is not repeated elsewhere: both addresses are the same Machine.
-      if (failure.code !== "PC01" && failure.code !== "PC06") throw failure;
+      if (thrown.code !== "PC01" && thrown.code !== "PC06") throw thrown;
+      failure = thrown;
     }
   }
-  throw failure;
+  throw failure ?? new AppError("PC06", "the Machine has no address");
 }
 
 /**

@@ -20,6 +20,7 @@ import { Listeners } from "./listeners.ts";
 import type { Log, Phases } from "./phases.ts";
 import { IdleSessions } from "./postgres/idle-sessions.ts";
 import { NodeReach } from "./reach.ts";
+import { SettlementLog } from "./settle.ts";
 import { temporaryAuthority, type Authority } from "./tls/authority.ts";
 import { Certificates } from "./tls/certificates.ts";
 import { Tracker, type CutConnection } from "./tracker.ts";
@@ -80,8 +81,12 @@ export function createProxy(options: ProxyOptions): Proxy {
   let limits = options.limits;
   let sessionIdle = options.sessionIdle ?? DEFAULT_SESSION_IDLE;
   const tracker = new Tracker();
-  const onSettled = (settlement: Settlement): void =>
-    options.onSettled(tracker.isCut(settlement.work?.connection.id ?? 0) ? asCut(settlement) : settlement);
+  const settlementLog = new SettlementLog(options.log, options.clock);
+  const onSettled = (handlers: Settlement): void => {
+    const settlement = tracker.isCut(handlers.work?.connection.id ?? 0) ? asCut(handlers) : handlers;
+    settlementLog.write(settlement);
+    options.onSettled(settlement);
+  };
   const phases: Phases = { ...options, onSettled, limits: () => limits };
   const budget = new Budget(phases.limits, options.descriptors ?? descriptorLimit());
   const reach = new NodeReach(phases, budget);

@@ -1,9 +1,11 @@
-import type { AppError } from "../core/errors.ts";
+import type { Clock } from "../core/clock.ts";
+import type { AppError, ErrorCode } from "../core/errors.ts";
 import type { MachineId } from "../core/ids.ts";
+import type { Monotonic } from "../core/units.ts";
 import type { Settlement, Work } from "./context.ts";
-import type { Phases } from "./phases.ts";
+import type { Log, Phases } from "./phases.ts";
 
-/** The end of a piece of work, told once to whoever counts and logs. Never throws: nothing must keep a claim. */
+/** The end of a piece of work, told once to whoever counts, and logged. Never throws: nothing must keep a claim. */
 export function settle(
   phases: Pick<Phases, "onSettled" | "log">,
   outcome: {
@@ -27,5 +29,62 @@ export function settle(
     phases.onSettled(settlement);
   } catch (thrown) {
     phases.log.error({ err: thrown }, "counting the end of a connection failed");
+  }
+}
+
+const LINES_A_SECOND = 10;
+
+/**
+ * Logs how connections end: failures of Machines and of the proxy as warnings, what clients did to themselves as
+ * information, the rest for who debugs. A flood of one kind costs ten lines a second and a number.
+ */
+export class SettlementLog {
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #seconds = new Map<ErrorCode, { begun: Monotonic; lines: number; suppressed: number }>();
+
+  constructor(log: Log, clock: Clock) {
+    this.#log = log;
+    this.#clock = clock;
+  }
+
+  write({ work, machine, error, bytesIn, bytesOut }: Settlement): void {
+    const connection = work?.connection;
+    const about = {
+      app: work?.app,
+      machine,
+      caller: connection === undefined ? undefined : `[${connection.caller.address}]:${connection.caller.port}`,
+      to: connection === undefined ? undefined : `[${connection.destination.address}]:${connection.destination.port}`,
+      bytesIn,
+      bytesOut,
+    };
+    if (error === undefined) return this.#log.debug(about, "connection");
+    const suppressed = this.#take(error.code);
+    if (suppressed === undefined) return;
+    const details = {
+      code: error.code,
+      ...about,
+      ...error.details,
+      ...(error.cause instanceof Error && { cause: error.cause.message }),
+      ...(suppressed > 0 && { suppressed }),
+    };
+    if (error.source === "downstream") this.#log.info(details, error.message);
+    else this.#log.warn(details, error.message);
+  }
+
+  /** How many lines of this kind were left out before this one; undefined: this one is left out, too. */
+  #take(code: ErrorCode): number | undefined {
+    const now = this.#clock.now();
+    const known = this.#seconds.get(code);
+    if (known === undefined || now - known.begun >= 1000) {
+      this.#seconds.set(code, { begun: now, lines: 1, suppressed: 0 });
+      return known?.suppressed ?? 0;
+    }
+    if (known.lines < LINES_A_SECOND) {
+      known.lines++;
+      return 0;
+    }
+    known.suppressed++;
+    return undefined;
   }
 }
