@@ -1,17 +1,8 @@
 import type { Clock } from "../core/clock.ts";
 import type { NetworkId } from "../core/ids.ts";
 import type { RegistryView } from "../registry/view.ts";
-import {
-  CLASS_IN,
-  EXTENDED_ERROR,
-  RCODE,
-  decodeQuery,
-  encodeRejection,
-  encodeReply,
-  sizeLimit,
-  type Query,
-  type Reply,
-} from "./codec.ts";
+import { CLASS_IN, RCODE, decodeQuery, type Query } from "./codec.ts";
+import { EXTENDED_ERROR, encodeRejection, encodeReply, sizeLimit, type Reply } from "./encode.ts";
 import { rememberBigNodes } from "./big-nodes.ts";
 import type { Forwarded, Forwarder } from "./forwarder.ts";
 import { rcodeName, typeLabel, type RcodeName, type TypeLabel } from "./labels.ts";

@@ -1,7 +1,8 @@
 /** A question to one of our zones and what its name stands for, as records. Values in, values out. */
 import type { Ip6 } from "../core/ids.ts";
 import { toBytes } from "../network/address.ts";
-import { HEADER, RCODE, TYPE, keyOf, textData, type Query, type Reply, type ReplyRecord } from "./codec.ts";
+import { HEADER, RCODE, TYPE, keyOf, type Query } from "./codec.ts";
+import { textData, type Reply, type ReplyRecord } from "./encode.ts";
 import type { Node, Zone } from "./zone.ts";
 
 /** Seconds. What the platform's servers send; clients see a change of Machines within this time. */

@@ -1,16 +1,6 @@
 /** What an upstream resolver said: checked against what it was asked, and fitted to each asker. Values in, values out. */
-import {
-  FLAG,
-  HEADER,
-  RCODE,
-  TYPE,
-  UDP_SIZE,
-  encodeReply,
-  readQuestion,
-  readRecord,
-  type Query,
-  type RawRecord,
-} from "./codec.ts";
+import { FLAG, HEADER, RCODE, TYPE, readQuestion, readRecord, type Query, type RawRecord } from "./codec.ts";
+import { UDP_SIZE, encodeReply } from "./encode.ts";
 
 export interface UpstreamAnswer {
   readonly message: Buffer;
