@@ -314,8 +314,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       restartIfRunning: (id: MachineId, because: string) => restartIfRunning(view, machines, id, because),
     };
     const deploy = async (path: string): Promise<readonly string[]> => {
-      const { workspace: loaded, problems } = await loadWorkspace(path, { cwd: "/", allow: node.compatAllow });
-      if (loaded === undefined) throw new AppError("config_invalid", formatProblems(problems, { color: false }));
+      const { workspace: loaded, problems, sources } = await loadWorkspace(path, { cwd: "/", allow: node.compatAllow });
+      if (loaded === undefined)
+        throw new AppError("config_invalid", formatProblems(problems, { color: false, sources }));
       const apps = new Map([...workspace.apps, ...loaded.apps].map((app) => [app.name, app]));
       for (const app of loaded.apps) {
         const running = view.machinesOf(app.name)[0];

@@ -18,16 +18,20 @@ export async function run(
   const path = resolve(cwd, args[0] ?? ".");
   const alone = isFlyToml(path);
   const loaded = alone
-    ? await loadFlyToml(flyTomlOf(path), cwd, { allow }).then(({ problems, config }) => ({
+    ? await loadFlyToml(flyTomlOf(path), cwd, { allow }).then(({ problems, config, source, shown }) => ({
         problems,
+        sources: new Map(source === undefined ? [] : [[shown, source]]),
         text: config === undefined ? undefined : showApp(config, format),
       }))
-    : await loadWorkspace(path, { cwd, allow }).then(({ problems, workspace }) => ({
+    : await loadWorkspace(path, { cwd, allow }).then(({ problems, workspace, sources }) => ({
         problems,
+        sources,
         text: workspace === undefined ? undefined : showWorkspace(workspace, format),
       }));
   if (loaded.text === undefined) {
-    process.stderr.write(`${formatProblems(loaded.problems, { color: process.stderr.isTTY })}\n`);
+    process.stderr.write(
+      `${formatProblems(loaded.problems, { color: process.stderr.isTTY, sources: loaded.sources })}\n`,
+    );
     return EXIT.failed;
   }
   process.stdout.write(loaded.text.endsWith("\n") ? loaded.text : `${loaded.text}\n`);

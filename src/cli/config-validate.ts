@@ -1,4 +1,5 @@
 import { validatePaths } from "../config/validate-command.ts";
+import { checkAllowances } from "./allowances.ts";
 import { printJson } from "./output.ts";
 import type { GlobalOptions } from "./program.ts";
 
@@ -6,6 +7,7 @@ export async function run(
   options: GlobalOptions & { strict?: boolean; allow?: readonly string[] },
   args: readonly string[],
 ): Promise<number> {
+  checkAllowances(options.allow ?? []);
   const result = await validatePaths(args, {
     cwd: process.cwd(),
     strict: options.strict === true,

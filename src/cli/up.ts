@@ -5,8 +5,8 @@ import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
 import { toAppError } from "../core/errors.ts";
 import { formatProblems } from "../config/format-problem.ts";
-import { loadWorkspace } from "../config/load.ts";
-import type { Problem } from "../config/problem.ts";
+import { loadWorkspace, type LoadedWorkspace } from "../config/load.ts";
+import { checkAllowances } from "./allowances.ts";
 import { chooseMode, LOOPBACK_NOTE } from "./choose-mode.ts";
 import { humanLine, jsonLine } from "./event-printer.ts";
 import { errorOf, startNode, type NodeProcess } from "./node-process.ts";
@@ -32,8 +32,9 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
         ...(options.stateDir === undefined ? {} : { stateDir: resolve(options.stateDir) }),
       },
     });
+  checkAllowances(options.allow ?? []);
   const loaded = await load();
-  showProblems(loaded.problems, json);
+  showProblems(loaded, json);
   if (loaded.workspace === undefined) return EXIT.failed;
 
   const chosen = await chooseMode(loaded.workspace.node.networkMode);
@@ -54,10 +55,10 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     version: version(),
     onEvent: say,
   });
-  const stopWatching = followFiles(loaded.files, async () => {
+  const stopWatching = followFiles(watched(loaded), async () => {
     const again = await load();
     if (again.workspace === undefined) {
-      showProblems(again.problems, json);
+      showProblems(again, json);
       say({
         event: "problem",
         code: "config_invalid",
@@ -82,6 +83,12 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     return EXIT.failed;
   }
   return EXIT.done;
+}
+
+/** Beside the TOML files: what they point at and a node reads when it starts Machines or listens. */
+function watched({ files, workspace }: LoadedWorkspace): readonly string[] {
+  const more = (workspace?.apps ?? []).flatMap((app) => [app.envFile, app.tls?.cert, app.tls?.key]);
+  return [...files, ...more.filter((path) => path !== undefined)];
 }
 
 /** The first Ctrl-C drains, the second one cuts. */
@@ -112,14 +119,15 @@ function followFiles(files: readonly string[], changed: () => Promise<void>): ()
   return () => watcher.close();
 }
 
-function showProblems(problems: readonly Problem[], json: boolean): void {
-  const shown = problems.filter((problem) => problem.grade !== "note");
+function showProblems(loaded: LoadedWorkspace, json: boolean): void {
+  const shown = loaded.problems.filter((problem) => problem.grade !== "note");
   if (shown.length === 0) return;
   if (json) {
     for (const problem of shown) process.stderr.write(`${JSON.stringify({ event: "config-problem", ...problem })}\n`);
     return;
   }
-  process.stderr.write(`${formatProblems(shown, { color: pc.isColorSupported && process.stderr.isTTY === true })}\n`);
+  const color = pc.isColorSupported && process.stderr.isTTY === true;
+  process.stderr.write(`${formatProblems(shown, { color, sources: loaded.sources })}\n`);
 }
 
 function readyText(event: SystemEvent & { event: "ready" }, apps: readonly AppStatus[], region: string): string {
