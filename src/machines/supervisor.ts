@@ -90,7 +90,10 @@ export class Supervisor {
   }
 
   claim(request: ClaimRequest): ClaimOutcome {
-    return this.#closed ? { ok: false, refusal: "gone" } : this.desk.claim(request);
+    if (this.#closed) return { ok: false, refusal: "gone" };
+    // Called from within one of our own callbacks, half way between two states: there will be word in a moment.
+    if (this.#busy) return { ok: false, refusal: "stopping" }; // guard: between-states
+    return this.desk.claim(request);
   }
 
   // ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -176,7 +179,7 @@ export class Supervisor {
 
   changed(): void {
     this.#publish();
-    this.#context.changed(this.machine.app);
+    if (!this.#busy) this.#context.changed(this.machine.app);
   }
 
   failed(error: AppError): void {
@@ -208,11 +211,16 @@ export class Supervisor {
     this.#events.push(event);
     if (this.#busy) return;
     this.#busy = true;
+    const before = this.#state;
     try {
       for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) this.#apply(next);
     } finally {
       this.#busy = false;
     }
+    if (this.#state === before) return;
+    // Last of all: others may claim at once, and must find everything in its place.
+    if (this.#turn.held && !isStarting(this.#state)) this.#turn.give();
+    this.#context.changed(this.machine.app);
   }
 
   // ── The machine ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -240,9 +248,6 @@ export class Supervisor {
     }
     this.#settleEnds();
     this.#context.moved(this.machine.id);
-    // Last of all: others may claim at once, and must find everything in its place.
-    if (this.#turn.held && !isStarting(next)) this.#turn.give();
-    this.#context.changed(this.machine.app);
   }
 
   #run(effect: Effect): void {

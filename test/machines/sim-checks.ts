@@ -37,6 +37,9 @@ export function checkEvent(sim: Simulation, event: MachineEvent): void {
   if (event.event === "failed" && registry.view.status(id).state === "failed") failedAt.set(id, clock.now());
   if (event.event === "started") failedAt.delete(id);
   if (event.event === "wake") {
+    const life = `${id}:${registry.view.status(id).generation + 1}`;
+    if (sim.woken.has(life)) model.violated(`${id} was woken twice for one life`);
+    sim.woken.add(life);
     if (machine.cordoned) model.violated(`${id} is cordoned, and was woken`);
     const [waker] = sim.machines.holders(id);
     const service = machine.config.services.find((s) => s.internalPort === waker?.service);

@@ -2,7 +2,7 @@ import { AppError } from "../../src/core/errors.ts";
 import type { AppName } from "../../src/core/ids.ts";
 import { ms, type Port } from "../../src/core/units.ts";
 import type { Claim, Endpoint } from "../../src/machines/pool.ts";
-import { choose } from "../../src/proxy/choose.ts";
+import { choose, type Choice } from "../../src/proxy/choose.ts";
 import { NO_WISHES, type Work } from "../../src/proxy/context.ts";
 import type { Machine } from "../../src/registry/model.ts";
 import { checkGrant, checkServed } from "./sim-checks.ts";
@@ -15,8 +15,15 @@ interface Client {
   readonly abort: AbortController;
   /** Ends the client as the death of the node would: at once, without a word. */
   dead: boolean;
-  held: ModelClaim | undefined;
 }
+
+/** A claim, and whether it was lost (else the client left) once it has ended that way. */
+interface Grasped {
+  readonly held: ModelClaim;
+  readonly ended: Promise<boolean>;
+}
+
+type Chosen = Exclude<Choice, { readonly kind: "claimed" }> | { readonly kind: "claimed"; readonly grasped: Grasped };
 
 /** Clients, with the part of the proxy that asks Machines for claims and waits for them. */
 export class Clients {
@@ -35,7 +42,7 @@ export class Clients {
   }
 
   arrive(): void {
-    const client: Client = { abort: new AbortController(), dead: false, held: undefined };
+    const client: Client = { abort: new AbortController(), dead: false };
     this.#alive.add(client);
     void this.#live(client).then(
       () => this.#alive.delete(client),
@@ -120,7 +127,7 @@ export class Clients {
     });
     if (outcome instanceof Promise) throw new Error("a claim on a Machine of this node is synchronous");
     if (!outcome.ok) return "failed";
-    return this.#use(client, work, outcome.claim, work.route.service.internalPort);
+    return this.#use(client, work, this.#grasp(work, outcome.claim, work.route.service.internalPort));
   }
 
   async #reach(client: Client, work: Work): Promise<"served" | "failed" | "left"> {
@@ -128,18 +135,16 @@ export class Clients {
     const { clock, weather, model } = sim;
     const deadline = clock.now() + QUEUE_TIMEOUT;
     let last = "";
-    for (;;) {
-      if (work.signal.aborted) return "left";
-      const phases = { view: sim.registry.view, pool: sim.machines, closeness: () => 0, random: sim.random.next };
-      const chosen = choose(phases, work);
-      const choice = chosen instanceof Promise ? await chosen : chosen;
+    for (let choice = this.#choose(work); ; ) {
       if (choice.kind === "claimed") {
-        const end = await this.#use(client, work, choice.claim, choice.service);
+        const end = await this.#use(client, work, choice.grasped);
         if (end !== "failed") return end;
-        work.excluded.add(choice.claim.machine);
+        work.excluded.add(choice.grasped.held.machine);
         last = "a claim failed";
+        choice = this.#choose(work);
         continue;
       }
+      if (work.signal.aborted) return "left";
       if (choice.kind === "refused") {
         const { app, wake } = work;
         const hopeless = !wake || sim.registry.view.machinesOf(app).every((m) => !canServe(m, work));
@@ -148,28 +153,44 @@ export class Clients {
       }
       const left = deadline - clock.now();
       if (left <= 0) return "failed";
-      await this.#change(work, left);
+      const told = await this.#change(work, left);
+      if (told === undefined && work.signal.aborted) return "left";
+      choice = told ?? this.#choose(work);
     }
   }
 
-  /** Until a Machine of the app may be claimable again, the client leaves, or its patience ends. */
-  #change(work: Work, patience: number): Promise<void> {
+  /**
+   * Until a Machine of the app may be claimable again, the client leaves, or its patience ends. Whoever is told grasps at
+   * once, within the very call, as the proxy's queue does.
+   */
+  #change(work: Work, patience: number): Promise<Chosen | undefined> {
     return new Promise((resolve) => {
-      const done = (): void => {
+      const done = (choice?: Chosen): void => {
         timer.cancel();
         stop();
-        work.signal.removeEventListener("abort", done);
-        resolve();
+        work.signal.removeEventListener("abort", onAbort);
+        resolve(choice);
       };
-      const timer = this.#sim.clock.after(ms(patience), done);
-      const stop = this.#sim.machines.onChange(work.app, done);
-      work.signal.addEventListener("abort", done);
+      const onAbort = (): void => done();
+      const timer = this.#sim.clock.after(ms(patience), () => done());
+      const stop = this.#sim.machines.onChange(work.app, () => done(this.#choose(work)));
+      work.signal.addEventListener("abort", onAbort);
     });
   }
 
-  async #use(client: Client, work: Work, claim: Claim, service: Port): Promise<"served" | "failed" | "left"> {
+  #choose(work: Work): Chosen {
     const sim = this.#sim;
-    const { clock, model, random } = sim;
+    const phases = { view: sim.registry.view, pool: sim.machines, closeness: () => 0, random: sim.random.next };
+    const choice = choose(phases, work);
+    if (choice instanceof Promise) throw new Error("a claim on a Machine of this node is synchronous");
+    if (choice.kind !== "claimed") return choice;
+    return { kind: "claimed", grasped: this.#grasp(work, choice.claim, choice.service) };
+  }
+
+  /** Enters a claim into the books. */
+  #grasp(work: Work, claim: Claim, service: Port): Grasped {
+    const sim = this.#sim;
+    const { clock, model } = sim;
     const held: ModelClaim = {
       claim,
       machine: claim.machine,
@@ -179,20 +200,24 @@ export class Clients {
       open: claim.endpoint !== undefined,
     };
     model.granted(held);
-    client.held = held;
     checkGrant(sim, held, work);
-    let lost: AppError | undefined;
-    const ended = new Promise<void>((resolve) => {
+    const ended = new Promise<boolean>((resolve) => {
       claim.onLost((error) => {
-        lost = error;
         const { callerMachine } = held;
         const suspended = callerMachine !== undefined && sim.registry.view.status(callerMachine).state === "suspended";
         model.lost(held, error, { excused: suspended || !sim.driver.live.has(held.machine), now: clock.now() });
-        resolve();
+        resolve(true);
       });
-      work.signal.addEventListener("abort", () => resolve());
-      if (work.signal.aborted) resolve();
+      work.signal.addEventListener("abort", () => resolve(false));
+      if (work.signal.aborted) resolve(false);
     });
+    return { held, ended };
+  }
+
+  async #use(client: Client, work: Work, { held, ended }: Grasped): Promise<"served" | "failed" | "left"> {
+    const sim = this.#sim;
+    const { clock, model, random } = sim;
+    const { claim, service } = held;
     const release = (): void => {
       if (client.dead) return;
       model.ended(held, clock.now());
@@ -212,13 +237,14 @@ export class Clients {
     else sim.machines.reportUnreachable(claim.machine, service, endpoint.generation, new AppError("PM03"));
     if (random.chance(0.7)) sim.machines.reportFirstByte(claim.machine, endpoint.generation);
     const duration = this.#retired ? 1 : random.pick([1, 50, 3_000, 30_000]);
-    await Promise.race([ended, new Promise<void>((resolve) => clock.after(ms(duration), resolve))]);
-    if (lost !== undefined) return "served"; // it got its Machine; what ended it, the model has judged
+    const done = new Promise<boolean>((resolve) => clock.after(ms(duration), () => resolve(false)));
+    const lost = await Promise.race([ended, done]);
+    if (lost) return "served"; // it got its Machine; what ended it, the model has judged
     release();
     return work.signal.aborted ? "left" : "served";
   }
 
-  async #ready(claim: Claim, ended: Promise<void>, held: ModelClaim): Promise<Endpoint | undefined> {
+  async #ready(claim: Claim, ended: Promise<boolean>, held: ModelClaim): Promise<Endpoint | undefined> {
     const { clock, model } = this.#sim;
     // A resume that fails and boots, or a check that never passes, may use up the wake timeout once more each.
     const patience = clock.after(ms(2 * SIM_LIMITS.wakeTimeout + 1_000), () => {

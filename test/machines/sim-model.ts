@@ -89,6 +89,10 @@ export interface Simulation {
   readonly sick: Set<string>;
   /** Services that passed a check in their Machine's present process: `machine:port:pid`. */
   readonly passed: Set<string>;
+  /** Lives that began by a wake: `machine:generation`. */
+  readonly woken: Set<string>;
+  /** The node is coming up again: nobody can reach it. */
+  rebirth: boolean;
   machines: Machines;
   /** When the last start of a Machine that nobody commanded failed. */
   readonly failedAt: Map<MachineId, number>;

@@ -39,6 +39,11 @@ export async function simulate(seed: number, { steps = 120, trace }: SimOptions 
   if (trace !== undefined) follow(sim, trace);
   const clients = new Clients(sim);
   const { random, clock, model } = sim;
+  let evening = false;
+  sim.registry.changes.subscribe(() => {
+    // Somebody who comes in the very moment in which a Machine goes from one state to the next.
+    if (!evening && !sim.rebirth && random.chance(0.03)) clients.arrive();
+  });
   for (let step = 0; step < steps && model.violations.length === 0; step++) {
     await act(sim, clients);
     await settle();
@@ -54,6 +59,7 @@ export async function simulate(seed: number, { steps = 120, trace }: SimOptions 
   calm.suspendFails = () => false;
   calm.stopFails = () => false;
   sim.sick.clear();
+  evening = true;
   clients.retire();
   for (let i = 0; i < 8 && model.violations.length === 0; i++) {
     await clock.advance(AT_LAST / 8);
@@ -125,6 +131,8 @@ function build(seed: number): Simulation {
     sick: new Set(),
     passed: new Set(),
     failedAt: new Map(),
+    woken: new Set(),
+    rebirth: false,
   };
   setBehaviour(partial);
   const sim = partial as Simulation;
@@ -221,10 +229,13 @@ async function act(sim: Simulation, clients: Clients): Promise<void> {
     driver.forgetNode();
     model.commanded.clear();
     sim.failedAt.clear();
+    sim.woken.clear();
+    sim.rebirth = true;
     for (const one of sim.ids) registry.setStatus(one, NEVER_STARTED); // running state is memory
     sim.machines = startNode(sim);
     watchDriver(sim);
     await sim.machines.recover();
+    sim.rebirth = false;
   }
 }
 
