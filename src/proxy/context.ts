@@ -86,6 +86,8 @@ export interface Reach {
 /** How a piece of work ended, once, for log and metrics. */
 export interface Settlement {
   readonly work: Work | undefined;
+  /** Who and where, for what ended before there was any work. A `Connection` fits. */
+  readonly subject?: Pick<Connection, "caller" | "destination"> & { readonly app?: AppName | undefined };
   readonly machine: MachineId | undefined;
   readonly error: AppError | undefined;
   readonly code: ErrorCode | undefined;

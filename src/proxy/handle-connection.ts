@@ -3,7 +3,7 @@ import { AppError } from "../core/errors.ts";
 import { accept, type Entrance } from "./accept.ts";
 import { admit } from "./admit.ts";
 import type { Budget } from "./budget.ts";
-import type { Connection, Handler } from "./context.ts";
+import type { Connection, Handler, Settlement } from "./context.ts";
 import { reset } from "./forward.ts";
 import { readProxyHeader, type Trusts } from "./handlers/inbound-proxy.ts";
 import type { Phases } from "./phases.ts";
@@ -32,16 +32,17 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
   const { caller, destination } = accepted;
 
   const routed = route(phases.view, destination);
-  if (!routed.ok) return refuse(phases, socket, new AppError(routed.error));
+  if (!routed.ok) return refuse(phases, socket, new AppError(routed.error), accepted);
   const { address, route: found } = routed.value;
+  const subject = { caller, destination, app: address.app };
 
   const admitted = admit(caller, address);
-  if (!admitted.ok) return refuse(phases, socket, new AppError(admitted.error));
+  if (!admitted.ok) return refuse(phases, socket, new AppError(admitted.error), subject);
 
   // All published connections come from the user's own computer: there is no source to be fair to.
   const source = caller.via === "published" ? undefined : caller.address;
   const room = phases.budget.openDownstream(address.network, source);
-  if (!room.ok) return refuse(phases, socket, new AppError(room.error));
+  if (!room.ok) return refuse(phases, socket, new AppError(room.error), subject);
 
   const id = ++lastId;
   const acceptedAt = phases.clock.now();
@@ -69,7 +70,7 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
     await phases.handlerFor(connection).serve(connection, socket, preface?.rest);
   } catch (thrown) {
     const error = toProxyError(thrown);
-    refuse(phases, socket, error);
+    refuse(phases, socket, error, subject);
     // Handlers settle everything themselves: what comes from them is a defect, and costs this connection only.
     if (error.code === "FP15")
       phases.log.error({ err: thrown, app: address.app }, "a connection failed inside the proxy");
@@ -80,9 +81,14 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
 }
 
 /** Without a byte, and counted: nobody learns what is there, or for whom. */
-function refuse(phases: ConnectionPhases, socket: Socket, error: AppError): void {
+function refuse(
+  phases: ConnectionPhases,
+  socket: Socket,
+  error: AppError,
+  subject: NonNullable<Settlement["subject"]>,
+): void {
   reset(socket);
-  settle(phases, { error });
+  settle(phases, { error, subject });
 }
 
 function ignore(): void {}

@@ -10,6 +10,7 @@ export function settle(
   phases: Pick<Phases, "onSettled" | "log">,
   outcome: {
     readonly work?: Work | undefined;
+    readonly subject?: NonNullable<Settlement["subject"]>;
     readonly machine?: MachineId | undefined;
     readonly error?: AppError | undefined;
     readonly bytesIn?: number;
@@ -18,6 +19,7 @@ export function settle(
 ): void {
   const settlement: Settlement = {
     work: outcome.work,
+    ...(outcome.subject !== undefined && { subject: outcome.subject }),
     machine: outcome.machine,
     error: outcome.error,
     code: outcome.error?.code,
@@ -48,13 +50,14 @@ export class SettlementLog {
     this.#clock = clock;
   }
 
-  write({ work, machine, error, bytesIn, bytesOut }: Settlement): void {
-    const connection = work?.connection;
+  write({ work, subject = work?.connection, machine, error, bytesIn, bytesOut }: Settlement): void {
     const about = {
-      app: work?.app,
+      app: work?.app ?? subject?.app,
       machine,
-      caller: connection === undefined ? undefined : `[${connection.caller.address}]:${connection.caller.port}`,
-      to: connection === undefined ? undefined : `[${connection.destination.address}]:${connection.destination.port}`,
+      ...(subject !== undefined && {
+        caller: `[${subject.caller.address}]:${subject.caller.port}`,
+        to: `[${subject.destination.address}]:${subject.destination.port}`,
+      }),
       bytesIn,
       bytesOut,
     };

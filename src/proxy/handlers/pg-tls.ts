@@ -30,7 +30,7 @@ export function pgTlsHandler(
         inside = await negotiate(phases, certificates, connection, socket, already);
       } catch (thrown) {
         reset(socket);
-        return settle(phases, { error: toProxyError(thrown) });
+        return settle(phases, { subject: connection, error: toProxyError(thrown) });
       }
       await next(inside.connection).serve(inside.connection, inside.socket, inside.rest);
     },

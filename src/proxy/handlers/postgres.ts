@@ -43,7 +43,7 @@ export function postgresHandler(phases: Phases, reach: NodeReach, sessions: Idle
         first = await peek(phases, socket, already);
       } catch (thrown) {
         reset(socket);
-        return settle(phases, { error: toProxyError(thrown) });
+        return settle(phases, { subject: connection, error: toProxyError(thrown) });
       }
       if (first.value.kind === "cancel")
         return cancel(phases, reach, keys, { connection, socket, ...first }, first.value.key);
@@ -214,7 +214,7 @@ async function cancel(
   socket.end();
   socket.resume();
   await closed(phases, socket, FAREWELL_MS);
-  settle(phases, { machine: issuer, bytesIn: rest.length });
+  settle(phases, { subject: connection, machine: issuer, bytesIn: rest.length });
 }
 
 /** Resolves when the socket has closed; closes it after so long. */

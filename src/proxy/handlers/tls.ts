@@ -24,7 +24,7 @@ export function tlsHandler(phases: Phases, certificates: Certificates, next: Han
         secured = await secure(phases, certificates, connection, socket, already, { alpn });
       } catch (thrown) {
         reset(socket);
-        return settle(phases, { error: toProxyError(thrown) });
+        return settle(phases, { subject: connection, error: toProxyError(thrown) });
       }
       const inside = { ...connection, tls: describe(secured) };
       await next(inside).serve(inside, secured, undefined);
