@@ -55,7 +55,7 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     version: version(),
     onEvent: say,
   });
-  const stopWatching = followFiles(watched(loaded), async () => {
+  const stopWatching = followFiles(loaded.files, async () => {
     const again = await load();
     if (again.workspace === undefined) {
       showProblems(again, json);
@@ -83,12 +83,6 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     return EXIT.failed;
   }
   return EXIT.done;
-}
-
-/** Beside the TOML files: what they point at and a node reads when it starts Machines or listens. */
-function watched({ files, workspace }: LoadedWorkspace): readonly string[] {
-  const more = (workspace?.apps ?? []).flatMap((app) => [app.envFile, app.tls?.cert, app.tls?.key]);
-  return [...files, ...more.filter((path) => path !== undefined)];
 }
 
 /** The first Ctrl-C drains, the second one cuts. */
