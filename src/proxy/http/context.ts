@@ -8,7 +8,7 @@ import type { FlySrcSigner } from "./fly-src.ts";
 import type { UpstreamSessions } from "./h2-upstream.ts";
 import type { HeadParser } from "./head.ts";
 import type { RequestIds } from "./request-id.ts";
-import type { RetainedBytes } from "./retained-bytes.ts";
+import type { RetainedBytes } from "./retained-body.ts";
 import type { Sweeper } from "./sweeper.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 

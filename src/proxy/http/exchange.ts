@@ -5,7 +5,6 @@
 import type { Socket } from "node:net";
 import { AppError, toAppError } from "../../core/errors.ts";
 import type { AppName, MachineId } from "../../core/ids.ts";
-import type { Timer } from "../../core/clock.ts";
 import type { Result } from "../../core/result.ts";
 import type { Monotonic } from "../../core/units.ts";
 import type { Claim } from "../../machines/pool.ts";
@@ -15,20 +14,15 @@ import type { HttpContext } from "./context.ts";
 import { statusOf } from "./error-response.ts";
 import type { Framing } from "./framing.ts";
 import type { HeadParser } from "./head.ts";
-import { NAME } from "./known-names.ts";
-import {
-  MAX_REPLAY_JSON,
-  parseReplayHeader,
-  parseReplayJson,
-  REPLAY_CONTENT_TYPE,
-  type ReplayInstruction,
-} from "./replay-instruction.ts";
-import { MAX_REPLAYS, replayFailed, replaySource, replayTarget, ReplayWork, transformed } from "./replay.ts";
+import type { ReplayInstruction } from "./replay-instruction.ts";
+import { isInstruction, ReplayState } from "./replay-state.ts";
 import type { ClientFacts, RequestHead } from "./request-head.ts";
+import { RetainedBody } from "./retained-body.ts";
 import { type ResponseSink, type Upstream, UpstreamConnection, type UpstreamOrigin } from "./upstream.ts";
 
 /** The client's side of an exchange. Calls come in the order of the response; at most one of `fail`, last `write`. */
 export interface Downstream {
+  readonly protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2";
   /** Wants data without chunk framing. */
   readonly decodes: boolean;
   inform(head: HeadParser): void;
@@ -47,51 +41,13 @@ export interface Downstream {
 
 /** Tries to find a Machine that can be reached before giving up (reference §2.2). */
 const MAX_ATTEMPTS = 90;
-/** A body up to this size is kept until the response begins, so that the request can be sent again (reference §4.4: 1 MB). */
-const MAX_RETAINED = 1_000_000;
 const POOLED_MS = 4000;
 /** What may not be sent twice never goes out on a connection that the Machine may just be closing. */
 const POOLED_ONCE_MS = 1000;
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
-const EMPTY = Buffer.alloc(0);
 const NO_BODY: readonly Buffer[] = [];
-const HEADER = "header:";
-
-/** The state of an exchange whose app answered with `fly-replay`. */
-interface Replaying {
-  count: number;
-  /** Lines for the Machine: where it comes from, or why it came back. */
-  lines: string;
-  /** The instruction, while it comes as a body. */
-  json: Buffer[] | undefined;
-  fallback:
-    | {
-        readonly how: "force_self" | "prefer_self";
-        readonly from: {
-          readonly work: Work;
-          readonly machine: MachineId;
-          readonly region: string;
-          readonly at: Monotonic;
-        };
-      }
-    | undefined;
-  /** It came back once: it may not be replayed again. */
-  failed?: boolean;
-  timer: Timer | undefined;
-}
-
-/** `json`, or `header:` and the instruction, when the response is one. */
-function findInstruction(head: HeadParser): string | undefined {
-  if (!head.has(NAME.fly) && !head.has(NAME["content-type"])) return undefined;
-  for (let i = 0; i < head.count; i++) {
-    const kind = head.kinds[i];
-    if (kind === NAME.fly && head.name(i) === "fly-replay") return HEADER + head.value(i);
-    if (kind === NAME["content-type"] && head.value(i).toLowerCase().startsWith(REPLAY_CONTENT_TYPE)) return "json";
-  }
-  return undefined;
-}
 
 export class Exchange implements Work, ResponseSink {
   // Work
@@ -115,7 +71,7 @@ export class Exchange implements Work, ResponseSink {
   readonly #facts: ClientFacts;
   /** What is asked for now: this exchange, or a replay of it. */
   #work: Work = this;
-  #replay: Replaying | undefined;
+  #replay: ReplayState | undefined;
   #excluded: Set<MachineId> | undefined;
   #abort: AbortController | undefined;
   #settled = false;
@@ -124,10 +80,7 @@ export class Exchange implements Work, ResponseSink {
   #upstream: Upstream | undefined;
   #attempts = 0;
   #bodyDone: boolean;
-  #retained: Buffer[] | undefined = [];
-  #retainedBytes = 0;
-  /** Of those, what was taken from the memory for replays. */
-  #budgeted = 0;
+  readonly #retained: RetainedBody;
   #responding = false;
   #switched = false;
   #upstreamEnded = false;
@@ -159,6 +112,7 @@ export class Exchange implements Work, ResponseSink {
     this.#lines = from.lines;
     this.#facts = from.facts;
     this.#bodyDone = request.framing === 0;
+    this.#retained = new RetainedBody(context.retained);
   }
 
   get excluded(): Set<MachineId> {
@@ -172,11 +126,6 @@ export class Exchange implements Work, ResponseSink {
       if (this.#settled) this.#abort.abort(new AppError("FP10"));
     }
     return this.#abort.signal;
-  }
-
-  /** Bytes of the request's body that wait here because nothing takes them yet. */
-  get held(): number {
-    return this.#upstream === undefined ? this.#retainedBytes : 0;
   }
 
   /** Whether all of the request has been handed over. */
@@ -213,14 +162,9 @@ export class Exchange implements Work, ResponseSink {
     if (chunk.length === 0 && !done) return;
     this.#bytesIn += chunk.length;
     const upstream = this.#upstream;
-    if (this.#retained !== undefined) {
-      this.#retainedBytes += chunk.length;
-      // What waits for a Machine is bounded by the hold buffer instead: the client is paused.
-      if (upstream !== undefined && !this.#mayRetain(chunk.length)) this.#dropRetained();
-      else this.#retained.push(chunk);
-    }
+    this.#retained.add(chunk, upstream !== undefined);
     if (upstream === undefined) {
-      if (this.#retainedBytes >= this.#context.limits.holdBuffer) this.#downstream.pauseRequest();
+      if (this.#retained.size >= this.#context.limits.holdBuffer) this.#downstream.pauseRequest();
       return;
     }
     if (this.#claim !== undefined) this.#claim.lastByte = this.#context.clock.now();
@@ -255,21 +199,23 @@ export class Exchange implements Work, ResponseSink {
     this.#onAnswer();
     this.#switched = true;
     this.#responding = true;
-    this.#dropRetained();
+    this.#retained.drop();
     this.status = 101;
     this.#downstream.switchProtocols(head);
   }
 
   decodes(head: HeadParser): boolean {
-    return this.#downstream.decodes || findInstruction(head) === "json";
+    return this.#downstream.decodes || isInstruction(head) === "json";
   }
 
   onResponse(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean): void {
     this.#onAnswer();
-    const instruction = findInstruction(head);
-    if (instruction !== undefined) return this.#onInstruction(instruction, body, done);
+    if (isInstruction(head) !== undefined) {
+      this.#replay ??= new ReplayState(this.#context);
+      return this.#onInstruction(this.#replay.read(head, body, done), done);
+    }
     this.#responding = true;
-    this.#dropRetained();
+    this.#retained.drop();
     this.status = head.status;
     if (body !== undefined) this.#bytesOut += body.length;
     const trailers = done ? (this.#upstream?.trailers ?? "") : "";
@@ -281,7 +227,7 @@ export class Exchange implements Work, ResponseSink {
   onBody(chunk: Buffer, done: boolean): void {
     this.#touch();
     const trailers = done ? (this.#upstream?.trailers ?? "") : "";
-    if (this.#replay?.json !== undefined) return this.#onInstructionBody(this.#replay.json, chunk, done);
+    if (this.#replay?.reading === true) return this.#onInstruction(this.#replay.readMore(chunk, done), done);
     this.#bytesOut += chunk.length;
     if (done) this.#finish();
     if (!this.#downstream.write(chunk, done, trailers) && !done) this.#upstream?.pause();
@@ -308,7 +254,7 @@ export class Exchange implements Work, ResponseSink {
       claim !== undefined &&
       upstream.served > 0 &&
       !upstream.answered &&
-      this.#retained !== undefined &&
+      this.#retained.chunks !== undefined &&
       IDEMPOTENT.has(this.request.method)
     ) {
       return this.#connect(claim);
@@ -366,7 +312,7 @@ export class Exchange implements Work, ResponseSink {
 
   #attach(upstream: Upstream): void {
     this.#upstream = upstream;
-    this.#replay?.timer?.cancel();
+    this.#replay?.reached();
     const { request } = this;
     upstream.begin(this, {
       toHead: request.method === "HEAD",
@@ -374,7 +320,7 @@ export class Exchange implements Work, ResponseSink {
     });
     const head = this.#requestText();
     this.#bytesIn += head.length;
-    const flowing = upstream.sendHead(head, this.#retained ?? NO_BODY, this.#bodyDone);
+    const flowing = upstream.sendHead(head, this.#retained.chunks ?? NO_BODY, this.#bodyDone);
     this.#touch();
     if (flowing) this.#downstream.resumeRequest();
     else this.#downstream.pauseRequest();
@@ -429,100 +375,33 @@ export class Exchange implements Work, ResponseSink {
 
   // Replays.
 
-  #onInstruction(found: string, body: Buffer | undefined, done: boolean): void {
-    const replay = (this.#replay ??= { count: 0, lines: "", json: undefined, fallback: undefined, timer: undefined });
-    if (found !== "json") {
-      this.#letGo(done);
-      return this.#replayAs(parseReplayHeader(found.slice(HEADER.length)));
-    }
-    replay.json = [];
-    this.#onInstructionBody(replay.json, body ?? EMPTY, done);
-  }
-
-  #onInstructionBody(parts: Buffer[], chunk: Buffer, done: boolean): void {
-    parts.push(chunk);
-    const size = parts.reduce((sum, part) => sum + part.length, 0);
-    if (!done && size <= MAX_REPLAY_JSON) return;
-    if (this.#replay !== undefined) this.#replay.json = undefined;
-    this.#letGo(done);
-    if (size > MAX_REPLAY_JSON) return this.#fail(new AppError("PA03", "the instruction is too large"));
-    this.#replayAs(parseReplayJson(Buffer.concat(parts).toString("utf8")));
-  }
-
-  #replayAs(parsed: Result<ReplayInstruction, string>): void {
+  #onInstruction(read: Result<ReplayInstruction, AppError> | undefined, done: boolean): void {
     const replay = this.#replay;
     const machine = this.#machine;
+    if (read === undefined || replay === undefined || machine === undefined) return; // more of it must come
+    this.#letGo(done);
     this.#claim?.release();
     this.#claim = undefined;
-    if (replay === undefined || machine === undefined) return;
-    if (!parsed.ok) return this.#fail(new AppError("PA03", parsed.error));
-    const instruction = parsed.value;
-    if (replay.failed === true) return this.#fail(new AppError("PA03", "a replay that fell back was replayed again"));
-    if (++replay.count > MAX_REPLAYS) return this.#fail(new AppError("PA02"));
-    if (this.#retained === undefined) return this.#fail(new AppError("PA01"));
-    const answered = { app: this.#work.app, machine };
-    const target = replayTarget(this.#context.view, instruction, answered, this.#work);
-    if (!target.ok) return this.#fail(target.error);
-    if (instruction.transform !== undefined) {
-      const changed = transformed(this.request, instruction.transform, this.#facts);
-      if (!changed.ok) return this.#fail(changed.error);
-      this.request = changed.value;
-    }
-    const { clock, view } = this.#context;
-    const region = view.machine(machine)?.region ?? this.#context.region;
-    replay.lines = replaySource({ machine, region, micros: Math.floor(clock.wall() * 1000), state: instruction.state });
-    const from = { work: this.#work, machine, region, at: clock.now() };
-    replay.fallback = instruction.fallback === undefined ? undefined : { how: instruction.fallback, from };
-    let { signal } = this;
-    if (instruction.timeout !== undefined) {
-      const timeout = new AbortController();
-      replay.timer = clock.after(instruction.timeout, () =>
-        timeout.abort(new AppError("PC05", "the replay timed out")),
-      );
-      signal = AbortSignal.any([signal, timeout.signal]);
-    }
-    this.#startAs({ ...target.value, signal });
+    if (!read.ok) return this.#fail(read.error);
+    if (this.#retained.chunks === undefined) return this.#fail(new AppError("PA01"));
+    const answered = { work: this.#work, machine };
+    const next = replay.plan(read.value, answered, this.request, this.#facts, this.signal);
+    if (!next.ok) return this.#fail(next.error);
+    this.request = next.value.request;
+    this.#startAs(next.value.work);
   }
 
-  #startAs(how: Pick<Work, "app" | "route" | "wishes" | "signal">): void {
-    this.#work = new ReplayWork({ ...how, connection: this.connection, since: this.#context.clock.now() });
+  #startAs(work: Work): void {
+    this.#work = work;
     this.#attempts = 0;
     this.#machine = undefined;
     this.start();
   }
 
-  /** No Machine could be reached: the app that asked for a replay may have said that it would rather have it back. */
   #failUnreached(error: AppError): void {
-    const fallback = this.#replay?.fallback;
-    if (this.#settled || this.#replay === undefined || fallback === undefined) return this.#fail(error);
-    const { from, how } = fallback;
-    const replay = this.#replay;
-    replay.fallback = undefined;
-    replay.failed = true;
-    replay.timer?.cancel();
-    const timedOut = this.#work.signal.aborted;
-    replay.lines = replayFailed({
-      ...from,
-      app: from.work.app,
-      source: this.#work.app,
-      reason: timedOut ? "timeout" : error.code === "PR01" ? "no_candidate" : "retries_exhausted",
-      elapsed: this.#context.clock.now() - from.at,
-    });
-    const self = how === "force_self" ? { forceMachine: from.machine } : { preferMachine: from.machine };
-    this.#startAs({ app: from.work.app, route: from.work.route, wishes: self, signal: this.signal });
-  }
-
-  #mayRetain(more: number): boolean {
-    if (this.#retainedBytes > MAX_RETAINED) return false;
-    if (!this.#context.retained.take(more)) return false;
-    this.#budgeted += more;
-    return true;
-  }
-
-  #dropRetained(): void {
-    this.#retained = undefined;
-    if (this.#budgeted > 0) this.#context.retained.giveBack(this.#budgeted);
-    this.#budgeted = 0;
+    const back = this.#settled ? undefined : this.#replay?.fallBack(error, this.#work, this.signal);
+    if (back === undefined) this.#fail(error);
+    else this.#startAs(back);
   }
 
   #settleTunnel(): void {
@@ -541,11 +420,11 @@ export class Exchange implements Work, ResponseSink {
   #settle(error: AppError | undefined): void {
     if (this.#settled) return;
     this.#settled = true;
-    this.#dropRetained();
-    this.#replay?.timer?.cancel();
+    this.#retained.drop();
+    this.#replay?.close();
     this.#claim?.release();
     this.#claim = undefined;
-    const settlement = {
+    this.#context.onSettled({
       work: this.#work,
       machine: this.#machine,
       error,
@@ -553,16 +432,20 @@ export class Exchange implements Work, ResponseSink {
       bytesIn: this.#bytesIn,
       bytesOut: this.#bytesOut,
       status: this.status,
-    };
-    this.#context.onSettled(settlement);
+    });
     this.#context.onAccess?.({
-      ...settlement,
-      requestId: this.requestId,
+      app: this.#work.app,
+      machine: this.#machine,
+      client: (this.connection.reported ?? this.connection.caller).address,
       method: this.request.method,
       target: this.request.target,
       host: this.request.host,
-      protocol: this.request.minor === 0 ? "HTTP/1.0" : "HTTP/1.1",
-      client: (this.connection.reported ?? this.connection.caller).address,
+      protocol: this.#downstream.protocol,
+      requestId: this.requestId,
+      status: this.status,
+      code: error?.code,
+      bytesIn: this.#bytesIn,
+      bytesOut: this.#bytesOut,
       duration: this.#context.clock.now() - this.since,
     });
   }

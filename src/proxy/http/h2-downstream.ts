@@ -156,6 +156,7 @@ export class Http2Connection implements Swept {
 
 /** The client's side of one exchange: one stream. */
 class ServedStream implements Downstream {
+  readonly protocol = "HTTP/2";
   readonly decodes = true;
   readonly #stream: ServerHttp2Stream;
   readonly #connection: Connection;

@@ -15,7 +15,7 @@ import { HeadParser } from "./head.ts";
 import { Http1Connection } from "./relay.ts";
 import { type ClientFacts, clientFacts } from "./request-head.ts";
 import { RequestIds } from "./request-id.ts";
-import { RetainedBytes } from "./retained-bytes.ts";
+import { RetainedBytes } from "./retained-body.ts";
 import { Sweeper } from "./sweeper.ts";
 import { UpstreamPool } from "./upstream-pool.ts";
 

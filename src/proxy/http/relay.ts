@@ -132,6 +132,10 @@ export class Http1Connection implements Downstream, Swept {
 
   // What the exchange says.
 
+  get protocol(): "HTTP/1.0" | "HTTP/1.1" {
+    return this.#exchange?.request.minor === 0 ? "HTTP/1.0" : "HTTP/1.1";
+  }
+
   get decodes(): boolean {
     return this.#exchange?.request.minor === 0;
   }
@@ -189,8 +193,9 @@ export class Http1Connection implements Downstream, Swept {
     const exchange = this.#exchange;
     if (this.#headSent) {
       this.#state = CLOSED;
-      // A reset, so that nobody takes what they have for all there is.
-      this.#socket.resetAndDestroy();
+      // A reset, so that nobody takes what they have for all there is. TLS says it by ending without its last word.
+      if (this.#connection.tls === undefined) this.#socket.resetAndDestroy();
+      else this.#socket.destroy();
       return;
     }
     if (this.#bodyLeft !== 0 || responseTo(error.code).close) this.#closeAfter = true;
