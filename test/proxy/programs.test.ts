@@ -55,6 +55,7 @@ describe("programs that people have", () => {
     });
     let answer = "";
     child.stdout.on("data", (chunk: Buffer) => (answer += chunk.toString()));
+    child.stdin.on("error", () => {});
     child.stdin.end(sent);
     await once(child, "close");
     expect(answer).toBe(createHash("sha256").update(sent).digest("hex"));
