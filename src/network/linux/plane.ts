@@ -17,9 +17,10 @@ import type { Namespace } from "./namespace.ts";
 import { PlaceRecords } from "./place-records.ts";
 import { Privileges } from "./privileges.ts";
 import { run } from "./run.ts";
+import { firstCommands } from "./recovery.ts";
 import { discard, Vacancies } from "./vacancies.ts";
 import type { OuterFacts } from "./wire.ts";
-import { wireExists, wireNames, Wires } from "./wires.ts";
+import { wireExists, Wires } from "./wires.ts";
 
 export interface LinuxPlaneOptions {
   readonly mode: "lab" | "host";
@@ -69,12 +70,12 @@ class LinuxPlane implements NetworkPlane {
   readonly #placesFolder: string;
   readonly #wires: Wires;
   readonly #records: PlaceRecords | undefined;
-  /** Making what an earlier life of the node may have made. */
-  readonly #adding: "add" | "ensure";
   readonly #vacancies: Vacancies;
   readonly #doors = new Doors();
   readonly #networks = new Map<NetworkId, Promise<void>>();
   readonly #places = new Map<MachineId, Promise<Placed>>();
+  /** Places that are being taken down. */
+  readonly #leaving = new Map<MachineId, Promise<void>>();
   readonly #clients = new Map<Ip6, Inhabited>();
   readonly #listeners = new Set<Server>();
   readonly #privileges: Privileges;
@@ -93,7 +94,6 @@ class LinuxPlane implements NetworkPlane {
     // Milliseconds since 1970 are above all that were used before: nobody makes a thousand wires a second.
     this.#wires = new Wires(persistent === undefined ? 0 : Date.now());
     this.#records = persistent === undefined ? undefined : new PlaceRecords(places);
-    this.#adding = persistent === undefined ? "add" : "ensure";
     this.#vacancies = new Vacancies({
       wires: this.#wires,
       commands: this.#commands,
@@ -121,31 +121,14 @@ class LinuxPlane implements NetworkPlane {
       const inhabited = { link, folder, namespace };
       this.#places.set(id, Promise.resolve({ ...inhabited, place: this.#placeOf(inhabited) }));
     }
-    const kept = new Set(found.map(({ link }) => link.name));
-    const strays = wireNames().filter((name) => !kept.has(name));
-    const networks = [...new Set(found.map(({ link }) => link.network))];
-    const parts = [
-      this.#guard.base,
-      ...networks.map((network) => this.#guard.addNetwork(network)),
-      ...found.map(({ link }) => this.#guard.addLink(link)),
-    ];
-    // One change, so that the Machines that run do not notice.
-    await this.#commands.apply(
-      {
-        ip: [...strays.map((name) => `link del dev ${name}`), ...parts.flatMap((part) => part.ip)],
-        ip6: parts.flatMap((part) => part.ip6),
-        nft: parts.flatMap((part) => part.nft),
-      },
-      this.#adding,
-    );
+    for (const commands of firstCommands(this.#guard, found)) await this.#commands.apply(commands, "ensure");
   }
 
   addNetwork(network: NetworkId): Promise<void> {
     const known = this.#networks.get(network);
     if (known !== undefined) return known;
-    const added = this.#commands
-      .apply(this.#guard.addNetwork(network), this.#adding)
-      .then(() => this.#doors.add(network));
+    // An earlier life of the node, or an earlier try that failed half-way, may have made some of it.
+    const added = this.#commands.apply(this.#guard.addNetwork(network), "ensure").then(() => this.#doors.add(network));
     this.#networks.set(network, added);
     added.catch(() => this.#networks.delete(network));
     return added;
@@ -165,13 +148,22 @@ class LinuxPlane implements NetworkPlane {
     if (known !== undefined) return (await known).place;
     const placing = this.#makePlace(machine);
     this.#places.set(machine.id, placing);
-    placing.catch(() => this.#places.delete(machine.id));
+    placing.catch(() => {
+      if (this.#places.get(machine.id) === placing) this.#places.delete(machine.id);
+    });
     return (await placing).place;
   }
 
   async #makePlace(machine: PlaceRequest): Promise<Placed> {
+    // Its address can be on one link only.
+    await this.#leaving.get(machine.id);
     const made = await this.#makeNamespace(machine.id, machine.network, machine.address, machine);
-    await this.#records?.write({ id: machine.id, link: made.link, folder: made.folder, space: made.namespace.space });
+    try {
+      await this.#records?.write({ id: machine.id, link: made.link, folder: made.folder, space: made.namespace.space });
+    } catch (error) {
+      await this.#takeDown(made);
+      throw error;
+    }
     return { ...made, place: this.#placeOf(made) };
   }
 
@@ -200,7 +192,8 @@ class LinuxPlane implements NetworkPlane {
     address: Ip6,
     wanted: Pick<PlaceRequest, "mounts" | "files" | "hidden">,
   ): Promise<Inhabited> {
-    const [built] = await Promise.all([this.#vacancies.take(), this.addNetwork(network)]);
+    await this.addNetwork(network);
+    const built = await this.#vacancies.take();
     const { vacancy, files } = built;
     const link: Link = { ...vacancy.wire, network, address };
     try {
@@ -233,10 +226,22 @@ class LinuxPlane implements NetworkPlane {
 
   async unplace(id: MachineId): Promise<void> {
     const placing = this.#places.get(id);
-    if (placing === undefined) return;
-    const placed = await placing.catch(() => undefined);
-    if (placed === undefined || this.#places.get(id) !== placing) return;
+    if (placing === undefined) return this.#leaving.get(id);
+    // At once: whoever asks for a place from now on gets a new one.
     this.#places.delete(id);
+    const leaving = this.#leave(id, placing);
+    const settled = leaving.catch(() => undefined);
+    this.#leaving.set(id, settled);
+    try {
+      await leaving;
+    } finally {
+      if (this.#leaving.get(id) === settled) this.#leaving.delete(id);
+    }
+  }
+
+  async #leave(id: MachineId, placing: Promise<Placed>): Promise<void> {
+    const placed = await placing.catch(() => undefined);
+    if (placed === undefined) return;
     await this.#takeDown(placed);
     await this.#records?.remove(id);
   }

@@ -107,6 +107,8 @@ describe.skipIf(NO_LAB).each(USERS)("a Machine's place (uid %i)", (uid) => {
     expect((await lab.tell<string[]>({ do: "links" })).length).toBe(links.length - 1);
     await lab.tell({ do: "unplace", machine: "a3" });
     await lab.place("a3", NET, 3);
+    // Even while the old one is still being taken down.
+    await Promise.all([lab.tell({ do: "unplace", machine: "a3" }), lab.place("a3", NET, 3)]);
     expect((await lab.run("a3", "ping", "-6", "-c1", "-W1", "fdaa:0:18::3")).code).toBe(0);
   });
 
