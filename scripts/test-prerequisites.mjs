@@ -22,6 +22,13 @@ const PROGRAMS = {
   haproxy: "haproxy",
   nginx: "nginx-light",
   socat: "socat",
+  kdig: "knot-dnsutils",
+  dnsmasq: "dnsmasq-base",
+  unbound: "unbound",
+  "musl-gcc": "musl-tools",
+  python3: "python3-minimal",
+  tcpdump: "tcpdump",
+  tmux: "tmux",
 };
 
 const path = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin", "/usr/bin", "/bin"];

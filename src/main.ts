@@ -1,6 +1,5 @@
 /** The composition root: makes every part of a node, in the order in which they depend on each other, and ends them in reverse. */
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { applyWorkspace } from "./api/apply-workspace.ts";
 import { eventOf } from "./api/event-of.ts";
@@ -61,6 +60,8 @@ export interface SystemOptions {
   readonly standing: Standing;
   readonly outside: Outside;
   readonly version: string;
+  /** Text of the computer's /etc/resolv.conf: inside the lab it may be a link that leads nowhere. */
+  readonly resolvConf: string;
   /** Log lines for people instead of JSON. */
   readonly prettyLog: boolean;
   readonly emit: (event: SystemEvent, apps?: readonly AppStatus[]) => void;
@@ -200,7 +201,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 
     const forwarder = createForwarder({
       outside,
-      upstreams: node.dns.upstreams.length > 0 ? node.dns.upstreams : await systemResolvers(),
+      upstreams: node.dns.upstreams.length > 0 ? node.dns.upstreams : parseResolvConf(options.resolvConf),
       forward: node.dns.forward,
       clock,
       random: randomBytes,
@@ -440,13 +441,4 @@ export async function startSystem(options: SystemOptions): Promise<System> {
 
 function releaseOf({ config }: WorkspaceApp, like: Machine): Release {
   return { command: config.releaseCommand ?? [], timeout: config.releaseCommandTimeout, like };
-}
-
-/** The resolvers that this computer uses. None: names outside fail at once. */
-async function systemResolvers(): Promise<readonly string[]> {
-  try {
-    return parseResolvConf(await readFile("/etc/resolv.conf", "utf8"));
-  } catch {
-    return [];
-  }
 }

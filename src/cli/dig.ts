@@ -1,6 +1,6 @@
 import { AppError } from "../core/errors.ts";
 import { dig, digArguments } from "../dns/dig.ts";
-import { formatDig, formatDigShort } from "../dns/dig-text.ts";
+import { digFailure, formatDig, formatDigShort } from "../dns/dig-text.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
 import type { GlobalOptions } from "./program.ts";
@@ -32,7 +32,7 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     if (text !== "") print(text.trimEnd());
   }
   if (options.short === true && answer.rcode !== "NOERROR") {
-    process.stderr.write(`lookup failed: ${answer.rcode}\n`);
+    process.stderr.write(`${digFailure(answer)}\n`);
     return EXIT.failed;
   }
   return EXIT.done;

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { delimiter } from "node:path";
 import pc from "picocolors";
+import { checkResolution } from "../dns/check-resolution.ts";
 import { probeLab } from "../network/linux/probe.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
@@ -16,7 +17,7 @@ interface Finding {
 
 /** Says what works on this computer, and why not. Fails only where nothing would run at all. */
 export async function run(options: GlobalOptions): Promise<number> {
-  const findings: Finding[] = [nodeVersion(), descriptors(), ...(await lab()), ...tools(), await node(options)];
+  const findings: Finding[] = [nodeVersion(), descriptors(), ...(await lab()), ...tools(), ...(await node(options))];
   if (options.json === true) printJson({ findings });
   else {
     for (const finding of findings) {
@@ -92,21 +93,25 @@ function tools(): Finding[] {
   });
 }
 
-async function node(options: GlobalOptions): Promise<Finding> {
+async function node(options: GlobalOptions): Promise<Finding[]> {
   try {
     const client = new ApiClient(options);
     const status = (await client.get("/flycast/v1/status")) as { mode: string; version: string; apps: unknown[] };
-    return {
-      what: "running node",
-      ok: true,
-      detail: `${client.node.url}, ${status.mode} mode, ${status.apps.length} apps`,
-    };
+    const { server } = (await client.post("/flycast/v1/dns")) as { server: string };
+    const [host = "", port = ""] = server.split(":");
+    const resolution = await checkResolution({ host, port: Number(port) });
+    return [
+      { what: "running node", ok: true, detail: `${client.node.url}, ${status.mode} mode, ${status.apps.length} apps` },
+      ...resolution,
+    ];
   } catch (error) {
-    return {
-      what: "running node",
-      ok: false,
-      detail: error instanceof Error ? error.message : "none",
-      remedy: "Start one: flycast up examples/quickstart",
-    };
+    return [
+      {
+        what: "running node",
+        ok: false,
+        detail: error instanceof Error ? error.message : "none",
+        remedy: "Start one: flycast up examples/quickstart",
+      },
+    ];
   }
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
@@ -66,9 +67,19 @@ export async function startNode(options: StartNode): Promise<NodeProcess> {
     workspace: options.workspace,
     nftables: options.nftables,
     prettyLog: options.prettyLog,
+    resolvConf: readResolvConf(),
     version: options.version,
   });
   return talk;
+}
+
+/** Empty where there is none: names outside then fail at once. */
+function readResolvConf(): string {
+  try {
+    return readFileSync("/etc/resolv.conf", "utf8");
+  } catch {
+    return "";
+  }
 }
 
 /** `core.js` beside the built program, `core.ts` beside the source. */

@@ -9,6 +9,8 @@ export type ToNode =
       readonly workspace: Workspace;
       readonly nftables: boolean;
       readonly prettyLog: boolean;
+      /** Text of /etc/resolv.conf as the outer process reads it. */
+      readonly resolvConf: string;
       readonly version: string;
     }
   | { readonly kind: "apply"; readonly id: number; readonly workspace: Workspace }

@@ -46,6 +46,7 @@ export class NodeSide {
           : { mode: "lab", outer: this.#outer, nftables: message.nftables },
       version: message.version,
       prettyLog: message.prettyLog,
+      resolvConf: message.resolvConf,
       outside: this.#outside,
       emit: (event: SystemEvent, apps?: readonly AppStatus[]) =>
         this.#send({ kind: "event", event, ...(apps === undefined ? {} : { apps }) }),

@@ -41,7 +41,7 @@ export async function writeCommonFiles(places: string, name: string): Promise<Na
     await chmod(join(run, open), 0o1777);
   }
   const hosts = await etcFile(folder, run, "/etc/hosts", "");
-  const resolver = await etcFile(folder, run, "/etc/resolv.conf", `nameserver ${ANY_DNS}\noptions timeout:2\n`);
+  const resolver = await etcFile(folder, run, "/etc/resolv.conf", `nameserver ${ANY_DNS}\n`);
   const nameSwitch = await etcFile(folder, run, "/etc/nsswitch.conf", await nsswitchFile());
   const binds = [hosts, resolver, nameSwitch].flatMap((file) => (file?.bind === undefined ? [] : [file.bind]));
   for (const kept of RUN_KEPT.filter((path) => existsSync(join("/run", path)))) {
