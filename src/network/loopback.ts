@@ -40,33 +40,25 @@ class LoopbackPlane implements NetworkPlane {
   async addNetwork(): Promise<void> {}
   async removeNetwork(): Promise<void> {}
 
+  /** Asked for before each start. The ports are those of last time, but for one that a stranger has taken meanwhile. */
   place(machine: PlaceRequest): Promise<Place> {
-    const known = this.#places.get(machine.id);
-    if (known !== undefined) return known.then((place) => this.#refresh(machine, place));
-    const placing = this.#choose(machine, new Map());
-    this.#remember(machine.id, placing);
+    const before = this.#places.get(machine.id) ?? Promise.resolve(undefined);
+    const placing = before.catch(() => undefined).then((place) => this.#choose(machine, place?.ports ?? new Map()));
+    this.#places.set(machine.id, placing);
+    placing.catch(() => {
+      if (this.#places.get(machine.id) === placing) this.#places.delete(machine.id);
+    });
     return placing;
   }
 
-  /** The same ports as before, unless its services changed or a stranger took one while the Machine was asleep. */
-  async #refresh(machine: PlaceRequest, place: LoopbackPlace): Promise<Place> {
-    const ports = wantedPorts(machine);
-    const same = ports.length === place.ports.size && ports.every((port) => place.ports.has(port));
-    if (same) return place;
-    const placing = this.#choose(machine, place.ports);
-    this.#remember(machine.id, placing);
-    return placing;
-  }
-
-  #remember(id: MachineId, placing: Promise<LoopbackPlace>): void {
-    this.#places.set(id, placing);
-    placing.catch(() => this.#places.delete(id));
-  }
-
-  async #choose(machine: PlaceRequest, kept: ReadonlyMap<number, number>): Promise<LoopbackPlace> {
+  async #choose(machine: PlaceRequest, before: ReadonlyMap<number, number>): Promise<LoopbackPlace> {
     const ports = new Map<number, number>();
-    for (const internal of wantedPorts(machine)) ports.set(internal, kept.get(internal) ?? (await this.#freePort()));
-    for (const [internal, port] of kept) if (!ports.has(internal)) this.#taken.delete(port);
+    for (const internal of wantedPorts(machine)) {
+      const last = before.get(internal);
+      ports.set(internal, last !== undefined && (await isFree(last)) ? last : await this.#freePort());
+    }
+    const given = new Set(ports.values());
+    for (const port of before.values()) if (!given.has(port)) this.#taken.delete(port);
     return new LoopbackPlace(ports);
   }
 

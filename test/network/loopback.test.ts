@@ -60,15 +60,23 @@ describe("loopback mode", () => {
     expect(await listen(port!, "0.0.0.0")).toBe(port);
   });
 
-  test("the ports stay as long as the Machine does", async () => {
+  test("the ports stay from start to start, also when services are added", async () => {
     const plane = createLoopbackPlane();
     const first = (await plane.place(request("web", [80]))).dial(80);
-    // Its own process may listen there now: that is no reason to move.
-    await listen(first[0]!.port, first[0]!.host);
     expect((await plane.place(request("web", [80]))).dial(80)).toEqual(first);
     const grown = await plane.place(request("web", [80, 81]));
     expect(grown.dial(80)).toEqual(first);
     expect(grown.dial(81)).not.toEqual(first);
+  });
+
+  test("a port that a stranger took while the Machine was asleep is replaced, and the others stay", async () => {
+    const plane = createLoopbackPlane();
+    const first = await plane.place(request("web", [80, 81]));
+    await listen(first.dial(80)[0]!.port, "127.0.0.1");
+    const second = await plane.place(request("web", [80, 81]));
+    expect(second.dial(80)).not.toEqual(first.dial(80));
+    expect(second.dial(81)).toEqual(first.dial(81));
+    expect(second.env["PORT"]).toBe(`${second.dial(80)[0]!.port}`);
   });
 
   test("what was given back can be given again, and when nothing is free it says so", async () => {
