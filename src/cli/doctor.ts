@@ -1,8 +1,12 @@
 import { readFileSync } from "node:fs";
+import { execFile } from "node:child_process";
 import { delimiter } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import pc from "picocolors";
 import { checkResolution } from "../dns/check-resolution.ts";
 import { probeLab } from "../network/linux/probe.ts";
+import { enterNetwork } from "./client-place.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
 import { isExecutable } from "./is-executable.ts";
@@ -97,9 +101,7 @@ async function node(options: GlobalOptions): Promise<Finding[]> {
   try {
     const client = new ApiClient(options);
     const status = (await client.get("/flycast/v1/status")) as { mode: string; version: string; apps: unknown[] };
-    const { server } = (await client.post("/flycast/v1/dns")) as { server: string };
-    const [host = "", port = ""] = server.split(":");
-    const resolution = await checkResolution({ host, port: Number(port) });
+    const resolution = status.mode === "loopback" ? await askOutside(client) : await askInside(client);
     return [
       { what: "running node", ok: true, detail: `${client.node.url}, ${status.mode} mode, ${status.apps.length} apps` },
       ...resolution,
@@ -114,4 +116,20 @@ async function node(options: GlobalOptions): Promise<Finding[]> {
       },
     ];
   }
+}
+
+async function askOutside(client: ApiClient): Promise<readonly Finding[]> {
+  const { server } = (await client.post("/flycast/v1/dns")) as { server: string };
+  const [host = "", port = ""] = server.split(":");
+  return checkResolution({ host, port: Number(port) });
+}
+
+/** As a Machine would: in a namespace of the network, with its resolv.conf. */
+async function askInside(client: ApiClient): Promise<readonly Finding[]> {
+  const entry = fileURLToPath(
+    new URL(import.meta.url.endsWith(".ts") ? "./doctor-inside.ts" : "./doctor-inside.js", import.meta.url),
+  );
+  const [file = "", ...args] = [...(await enterNetwork(client, {})), process.execPath, ...process.execArgv, entry];
+  const { stdout } = await promisify(execFile)(file, args, { timeout: 20_000 });
+  return JSON.parse(stdout) as readonly Finding[];
 }
