@@ -24,6 +24,7 @@ const KILL = { signal: "SIGKILL", timeout: ms(0) } as const;
 export class Deeds {
   readonly #host: DeedsHost;
   readonly #context: SupervisorContext;
+  #releasing: Promise<void> | undefined;
 
   constructor(host: DeedsHost, context: SupervisorContext) {
     this.#host = host;
@@ -35,6 +36,7 @@ export class Deeds {
     const { machine } = this.#host;
     try {
       if (clean) await this.#stopped(KILL);
+      await this.#releasing;
       const env = await this.#context.environment(machine);
       // A stop may have come while the environment was being made: then there is nothing to start.
       if (this.#host.state.kind !== "starting" || this.#host.closed) throw new AppError("PM10"); // guard: cancelled-start
@@ -96,9 +98,23 @@ export class Deeds {
     }
   }
 
+  /** Lets go of what a Machine that sleeps holds. A start that comes meanwhile waits until that is done. */
+  async release(): Promise<void> {
+    const { id } = this.#host.machine;
+    this.#releasing = this.#context.driver.release(id).catch((thrown: unknown) => {
+      this.#context.log.warn(
+        { machine: id, err: toAppError(thrown, "PM07") },
+        "a sleeping Machine's place was not given back",
+      );
+    });
+    await this.#releasing;
+    this.#releasing = undefined;
+  }
+
   async remove(): Promise<void> {
     const { id } = this.#host.machine;
     try {
+      await this.#releasing;
       await this.#context.driver.release(id);
       await this.#context.driver.remove(id);
       await this.#context.forget(id);

@@ -20,6 +20,8 @@ export class StartTurn {
   /** For a claim, which cannot wait: true when there is a slot, or it is held already. */
   take(): boolean {
     this.#held ||= this.#slots.tryTake(this.#network);
+    // Its place in the line would come up after this start, and begin another that nobody asked for.
+    if (this.#held) this.leave();
     return this.#held;
   }
 

@@ -27,6 +27,8 @@ export interface SupervisorContext {
   readonly changed: (app: AppName) => void;
   /** A claim was refused for want of a start slot: its app wants to know when one is free. */
   readonly wantsSlot: (app: AppName) => void;
+  /** `min_machines_running` wants this one: too few others of its group run. */
+  readonly isNeeded: (machine: Machine) => boolean;
   readonly isSuspended: (machine: MachineId) => boolean;
   /** Nothing of it is left: the catalogue may forget it. */
   readonly forget: (id: MachineId) => Promise<void>;

@@ -70,6 +70,7 @@ class Supervisors implements Machines {
       moved: (id) => this.#moved(id),
       changed: (app) => this.#changes.notify(app),
       wantsSlot: (app) => void this.#wantSlots.add(app),
+      isNeeded: (machine) => this.#isNeeded(machine),
       isSuspended: (id) => this.#supervisors.get(id)?.state.kind === "suspended",
       forget: (id) => this.#forget(id),
     };
@@ -212,16 +213,15 @@ class Supervisors implements Machines {
 
   async up(): Promise<void> {
     const starts: Promise<void>[] = [];
-    const started = new Map<string, number>();
+    const running = new Map<string, number>();
+    const count = (machine: Machine): number => running.get(groupKey(machine)) ?? 0;
+    for (const { machine } of this.#running) running.set(groupKey(machine), count(machine) + 1);
     for (const supervisor of this.#supervisors.values()) {
-      const { machine, state } = supervisor;
-      if (machine.cordoned) continue;
-      const key = groupKey(machine);
-      const running = started.get(key) ?? 0;
+      const { machine } = supervisor;
+      if (machine.cordoned || this.#running.has(supervisor)) continue;
       const floor = this.#floor(machine);
-      const isRunning = state.kind === "started" || state.kind === "starting";
-      if (!isRunning && supervisor.wakeable && running >= floor) continue;
-      started.set(key, running + 1);
+      if (supervisor.wakeable && count(machine) >= floor) continue;
+      running.set(groupKey(machine), count(machine) + 1);
       const because = supervisor.wakeable ? `min_machines_running = ${floor}` : "nothing but `up` would start it";
       starts.push(supervisor.start(because));
     }
@@ -388,6 +388,15 @@ class Supervisors implements Machines {
     if (machine.region !== this.#primaryRegion(machine)) return 0;
     const floors = machine.config.services.map((s) => (s.autostop === "off" ? 0 : s.minMachinesRunning));
     return Math.max(0, ...floors);
+  }
+
+  #isNeeded(machine: Machine): boolean {
+    const floor = this.#floor(machine);
+    if (floor === 0) return false;
+    const key = groupKey(machine);
+    let others = 0;
+    for (const one of this.#running) if (one.machine.id !== machine.id && groupKey(one.machine) === key) others++;
+    return others < floor;
   }
 
   /** An app that names none: where its first Machine stands. */

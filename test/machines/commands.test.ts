@@ -218,6 +218,14 @@ describe("a Machine that ends by itself", () => {
     });
   });
 
+  test("is started again when min_machines_running wants it", async () => {
+    const w = world([machine(1, { services: [service({ minMachinesRunning: 1 })] })]);
+    await w.machines.up();
+    w.driver.crash(ONE);
+    await w.clock.advance(500);
+    expect(w.state(1)).toBe("started");
+  });
+
   test("whose start failed is tried again by its policy, for no connection would", async () => {
     const w = world([WORKER]);
     w.driver.behaviour.startFails = () => "port taken";

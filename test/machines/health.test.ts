@@ -112,6 +112,19 @@ describe("a check that fails later", () => {
   });
 });
 
+test("checks that change while the Machine runs count at once", async () => {
+  const health = checkup();
+  health.passing.add(PORT);
+  const w = world([machine(1)], { probe: health.probe });
+  await w.claim(1).ready;
+  w.registry.apply({ kind: "machine", value: machine(1, { services: [service({ checks: [check()] })] }) });
+  await w.clock.advance(0);
+  expect(w.registry.view.status(ONE).checks).toMatchObject([{ status: "passing" }]);
+  health.passing.delete(PORT);
+  await w.clock.advance(seconds(15));
+  expect(w.refusal(1)).toBe("unhealthy");
+});
+
 test("checks are no traffic: they neither keep a Machine awake nor wake it, and end with its life", async () => {
   const w = checked();
   w.passing.add(PORT).add(ADMIN);

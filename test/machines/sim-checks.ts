@@ -65,9 +65,8 @@ export function checkGrant(sim: Simulation, held: ModelClaim, work: Work): void 
   if (machine.cordoned) model.violated(`a claim on ${held.machine}, which is cordoned`);
   if (!RUNS.includes(status.state)) model.violated(`a claim on ${held.machine}, which is ${status.state}`);
   if (status.unhealthyPorts.has(held.service)) model.violated(`a claim on ${held.machine}, which is unhealthy`);
-  const woken = status.state === "starting" && status.because.startsWith("woken") && model.count(held.machine) === 1;
-  if (woken && status.sinceMonotonic === sim.clock.now() && !work.wake) {
-    model.violated(`${held.machine} was woken by what may not wake`);
+  if (!work.wake && service.autostart && status.state === "starting") {
+    model.violated(`${held.machine} starts, and took what may not wake`);
   }
 }
 

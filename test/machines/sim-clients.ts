@@ -135,7 +135,7 @@ export class Clients {
     const { clock, weather, model } = sim;
     const deadline = clock.now() + QUEUE_TIMEOUT;
     let last = "";
-    for (let choice = this.#choose(work); ; ) {
+    for (let choice = this.#choose(work); ;) {
       if (choice.kind === "claimed") {
         const end = await this.#use(client, work, choice.grasped);
         if (end !== "failed") return end;

@@ -274,6 +274,8 @@ describe("autostop", () => {
     await w.clock.advance(seconds(61));
     expect(w.state(1)).toBe("stopped");
     expect(w.events.at(-1)).toMatchObject({ event: "stopped", exit: { signal: "SIGINT" } });
+    await w.clock.advance(seconds(600));
+    expect(w.driver.calls.at(-1)).toBe(`release ${ONE}`);
     expect(w.clock.pending).toBe(0);
     expect((await w.claim(1).ready).generation).toBe(2);
   });
