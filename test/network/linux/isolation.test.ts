@@ -142,6 +142,23 @@ describe.skipIf(NO_LAB).each(WORLDS)("a lab isolates networks ($name)", ({ uid, 
     expect((await curl("a3", "[fdaa:0:20:0:1::1]")).code).toBe(ANSWERED);
     expect((await curl("a3", "[fdaa:0:20::3]:53")).code).toBe(ANSWERED);
   });
+
+  test("a Machine that is gone leaves no link, no rule, no descriptor and no file", async () => {
+    const held = () => lab.tell<Record<string, unknown>>({ do: "holdings" });
+    // What is kept ready is built in the background: until it is there, the numbers move.
+    const steady = async () => {
+      await expect.poll(async () => ((await held())["links"] as string[]).length).toBe(6);
+      const { descriptors, files, rules } = await held();
+      return { descriptors, files: (files as string[]).length, rules: new Set(rules as string[]) };
+    };
+    const before = await steady();
+    for (let round = 0; round < 3; round++) {
+      const names = [1, 2, 3, 4].map((n) => `gone${n}`);
+      await Promise.all(names.map((name, n) => lab.place(name, NET_A, 100 + n)));
+      await Promise.all(names.map((name) => lab.tell({ do: "unplace", machine: name })));
+    }
+    expect(await steady()).toEqual(before);
+  });
 });
 
 /** The proxy's end of a Machine's IPv4 link. */

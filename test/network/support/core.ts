@@ -1,5 +1,6 @@
 /** The core of a test lab: does what it is told over the channel, with the modules that production uses. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { readdirSync, readlinkSync } from "node:fs";
 import type { Socket as UdpSocket } from "node:dgram";
 import { networkInterfaces } from "node:os";
 import { connect, type Server, type Socket } from "node:net";
@@ -53,6 +54,14 @@ function inMachine(command: Extract<CoreCommand, { do: "run" | "start" | "admin"
     child.once("error", (error) => resolve({ code: -1, out: error.message }));
     child.once("close", (code) => resolve({ code: code ?? -1, out: out.trim() }));
   });
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
 }
 
 async function obey(command: CoreCommand): Promise<unknown> {
@@ -135,6 +144,16 @@ async function obey(command: CoreCommand): Promise<unknown> {
       return plane.refused();
     case "links":
       return Object.keys(networkInterfaces()).filter((name) => name.startsWith("fc"));
+    case "holdings":
+      return {
+        links: Object.keys(networkInterfaces()).filter((name) => name.startsWith("fc")),
+        descriptors: readdirSync("/proc/self/fd").filter((fd) => /^(net|mnt):/.test(linkOf(`/proc/self/fd/${fd}`)))
+          .length,
+        files: readdirSync("/run/flycast/lab").filter((name) => !name.startsWith(".")),
+        rules: nftables
+          ? execFileSync("nft", ["list", "table", "inet", "flycast"], { encoding: "utf8" }).match(/"fc\w+" \./g)
+          : execFileSync("ip", ["-6", "rule"], { encoding: "utf8" }).match(/iif fc\w+/g),
+      };
     case "client": {
       const client = await plane.client(command.network as NetworkId);
       clients.push(client);

@@ -35,7 +35,18 @@ export type CoreCommand =
   | { readonly do: "listen-private" | "outside-listen" | "outside-close"; readonly port: number }
   | { readonly do: "outside-dial"; readonly port: number; readonly say: string }
   | { readonly do: "dial"; readonly machine: string; readonly port: number; readonly host?: string }
-  | { readonly do: "doors" | "outside-udp" | "refused" | "links" | "release-clients" | "pid" | "hang" | "close" };
+  | {
+      readonly do:
+        | "doors"
+        | "outside-udp"
+        | "refused"
+        | "links"
+        | "holdings"
+        | "release-clients"
+        | "pid"
+        | "hang"
+        | "close";
+    };
 
 export interface Lab {
   /** The outer process, and process 1 of the lab, as seen from here. */
