@@ -1,6 +1,7 @@
 import { orderCandidates, type Candidate } from "../balancer/order.ts";
 import type { Service } from "../config/model.ts";
 import { AppError } from "../core/errors.ts";
+import type { MachineId } from "../core/ids.ts";
 import type { Port } from "../core/units.ts";
 import type { Claim, ClaimOutcome, Refusal } from "../machines/pool.ts";
 import type { Machine } from "../registry/model.ts";
@@ -8,7 +9,7 @@ import type { Wishes, Work } from "./context.ts";
 import type { Phases } from "./phases.ts";
 
 export type Choice =
-  | { readonly kind: "claimed"; readonly claim: Claim; readonly service: Port }
+  | { readonly kind: "claimed"; readonly claim: Claim }
   /** Nothing now, but something may change. `full`: at the hard limit; `settling`: stopping, draining, too many starts. */
   | { readonly kind: "wait"; readonly why: "full" | "settling" }
   | { readonly kind: "refused"; readonly error: AppError };
@@ -31,15 +32,21 @@ export function choose(phases: Chooser, work: Work): Choice | Promise<Choice> {
   const options = optionsFor(phases, work);
   const ordered = preferred(orderCandidates(options, phases), work.wishes);
   // Those that cannot be woken now are asked last: their refusal carries the cause.
-  const asked = ordered.concat(options.filter((option) => option.why === "backoff"));
-  const refusals = new Refusals(options);
-  for (const [index, option] of asked.entries()) {
+  const last = options.filter((option) => option.why === "backoff");
+  const asked = last.length === 0 ? ordered : ordered.concat(last);
+  // Made when the first one refuses: most work is taken by the first that is asked, and this runs for every request.
+  let refusals: Refusals | undefined;
+  let index = 0;
+  for (const option of asked) {
     const outcome = claim(phases, work, option);
-    if (outcome instanceof Promise) return chooseSlowly(phases, work, asked, index, outcome, refusals);
-    if (outcome.ok) return { kind: "claimed", claim: outcome.claim, service: option.service.internalPort };
+    if (outcome instanceof Promise)
+      return chooseSlowly(phases, work, asked, index, outcome, refusals ?? new Refusals(options));
+    if (outcome.ok) return { kind: "claimed", claim: outcome.claim };
+    refusals ??= new Refusals(options);
     refusals.add(option, outcome);
+    index++;
   }
-  return refusals.verdict(work);
+  return (refusals ?? new Refusals(options)).verdict(work);
 }
 
 async function chooseSlowly(
@@ -55,7 +62,7 @@ async function chooseSlowly(
     const option = asked[index];
     if (option === undefined) return refusals.verdict(work);
     const outcome = await pending;
-    if (outcome.ok) return { kind: "claimed", claim: outcome.claim, service: option.service.internalPort };
+    if (outcome.ok) return { kind: "claimed", claim: outcome.claim };
     refusals.add(option, outcome);
     index++;
     const next = asked[index];
@@ -105,6 +112,13 @@ function optionsFor(phases: Chooser, work: Work): Option[] {
     });
   }
   return options;
+}
+
+/** The internal port by which the Machine offers what the work asks for, as its definition says now. */
+export function servicePortOf(phases: Pick<Phases, "view">, work: Work, machine: MachineId): Port {
+  const subject = phases.view.machine(machine);
+  const service = subject === undefined ? undefined : serviceOn(subject, externalPort(work));
+  return (service ?? work.route.service).internalPort;
 }
 
 /** After a replay the other app may not list the port that was dialled; then the route that was found says which. */

@@ -4,7 +4,7 @@ import type { MachineId } from "../core/ids.ts";
 import { ms, type Port } from "../core/units.ts";
 import type { Claim, Endpoint } from "../machines/pool.ts";
 import type { Budget } from "./budget.ts";
-import { choose, type Choice } from "./choose.ts";
+import { choose, servicePortOf, type Choice } from "./choose.ts";
 import { Connector } from "./connect.ts";
 import type { Reach, Work } from "./context.ts";
 import { proxyHeaderFor } from "./handlers/proxy-protocol.ts";
@@ -21,7 +21,8 @@ export class NodeReach implements Reach {
   readonly #budget: Budget;
   readonly #connector: Connector;
   readonly #queue: Queue;
-  readonly #taken = new WeakMap<Claim, { readonly service: Port; endpoint: Endpoint }>();
+  /** Where to dial, for claims that had to wait for it. The others know it themselves. */
+  readonly #endpoints = new WeakMap<Claim, Endpoint>();
   /** Why the Machines in `work.excluded` failed; the last one. */
   readonly #failures = new WeakMap<Work, AppError>();
   /** Work that found a Machine's life ended between claim and connect: it may try the next life, once. */
@@ -40,7 +41,7 @@ export class NodeReach implements Reach {
     if (this.#queue.isBusy(work)) return this.#claimSlowly(work, { kind: "wait", why: "full" });
     const choice = choose(this.#phases, work);
     if (!(choice instanceof Promise) && choice.kind === "claimed" && choice.claim.endpoint !== undefined)
-      return this.#take(choice, choice.claim.endpoint);
+      return choice.claim;
     return this.#claimSlowly(work, choice);
   }
 
@@ -49,8 +50,7 @@ export class NodeReach implements Reach {
     try {
       for (let next = first; ; next = choose(this.#phases, work)) {
         let choice = await next;
-        if (choice.kind === "claimed" && choice.claim.endpoint !== undefined)
-          return this.#take(choice, choice.claim.endpoint);
+        if (choice.kind === "claimed" && choice.claim.endpoint !== undefined) return choice.claim;
         if (choice.kind === "refused") throw this.#explain(work, choice.error);
         if (giveBack === undefined) {
           const room = this.#budget.startWaiting(work.connection.network);
@@ -82,7 +82,9 @@ export class NodeReach implements Reach {
     const { claim } = choice;
     const { clock, limits } = this.#phases;
     try {
-      return this.#take(choice, claim.endpoint ?? (await wake(claim, work.signal, clock, limits().wakeTimeout)));
+      if (claim.endpoint === undefined)
+        this.#endpoints.set(claim, await wake(claim, work.signal, clock, limits().wakeTimeout));
+      return claim;
     } catch (thrown) {
       claim.release();
       const error = toAppError(thrown, "PM02");
@@ -92,17 +94,14 @@ export class NodeReach implements Reach {
     }
   }
 
-  #take(choice: Claimed, endpoint: Endpoint): Claim {
-    this.#taken.set(choice.claim, { service: choice.service, endpoint });
-    return choice.claim;
-  }
-
   async connect(work: Work, claim: Claim): Promise<Socket> {
-    const taken = this.#taken.get(claim);
-    if (taken === undefined) throw new AppError("FP15", "connect was given a claim that did not come from this reach");
-    const wasReachable = this.#connector.isReachable(claim, taken.service);
+    const endpoint = claim.endpoint ?? this.#endpoints.get(claim);
+    if (endpoint === undefined)
+      throw new AppError("FP15", "connect was given a claim that did not come from this reach");
+    const service = servicePortOf(this.#phases, work, claim.machine);
+    const wasReachable = this.#connector.isReachable(claim, service);
     try {
-      const socket = await this.#connector.connect(claim, taken.endpoint, taken.service, work);
+      const socket = await this.#connector.connect(claim, endpoint, service, work);
       const header = proxyHeaderFor(work);
       if (header !== undefined) socket.write(header);
       return socket;
