@@ -7,6 +7,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { AppError } from "../../core/errors.ts";
 import { responseTo } from "../respond.ts";
 import type { Connection } from "../context.ts";
@@ -53,6 +54,8 @@ export class Http2Connection implements Swept {
       settings: { maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: MAX_HEAD_BYTES, enablePush: false },
     });
     this.#session = session;
+    // A TLSSocket that was not made by a tls.Server counts as connecting for ever, and the session waits for this.
+    if (socket instanceof TLSSocket) socket.emit("secureConnect");
     session.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, raw: unknown) => {
       this.#onStream(stream, headers[":method"] ?? "", (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, raw);
     });

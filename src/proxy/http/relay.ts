@@ -88,6 +88,11 @@ export class Http1Connection implements Downstream, Swept {
     socket.on("error", this.#error);
     socket.on("close", this.#closed);
     context.sweeper.add(this);
+    // The phases before us read too: its end may be over already, and would not be told again.
+    this.#ended = socket.readableEnded;
+    socket.resume(); // a listener alone does not undo the pause of those before us
+    if (socket.closed) queueMicrotask(this.#closed);
+    else if (this.#ended) queueMicrotask(this.#process.bind(this));
   }
 
   /** Bytes that were read before the handler got the connection. */

@@ -21,13 +21,17 @@ export class RetainedBytes {
   }
 }
 
+// Most requests have no body: they share this one.
+const NOTHING: readonly Buffer[] = [];
+
 /** What came of a request's body so far: until it can be sent, and after that as long as it might be sent again. */
 export class RetainedBody {
   /** Undefined: it is not all here any more. */
-  chunks: Buffer[] | undefined = [];
+  chunks: readonly Buffer[] | undefined = NOTHING;
   size = 0;
   readonly #budget: RetainedBytes;
   #budgeted = 0;
+  #list: Buffer[] | undefined;
 
   constructor(budget: RetainedBytes) {
     this.#budget = budget;
@@ -42,7 +46,8 @@ export class RetainedBody {
       if (this.size > MAX_RETAINED || !this.#budget.take(chunk.length)) return this.drop();
       this.#budgeted += chunk.length;
     }
-    this.chunks.push(chunk);
+    if (this.#list === undefined) this.chunks = this.#list = [chunk];
+    else this.#list.push(chunk);
   }
 
   drop(): void {

@@ -64,6 +64,9 @@ export interface Upstream {
 /** Head and body up to this size leave as one Latin-1 string: libuv writes it from the stack. */
 export const ONE_WRITE = 16 * 1024;
 
+/** Responses below 200 to one request. They are not counted by back-pressure, so they are counted here. */
+const MAX_INFORMATIONAL = 100;
+
 export class UpstreamConnection implements Upstream {
   readonly socket: Socket;
   readonly origin: UpstreamOrigin;
@@ -84,6 +87,7 @@ export class UpstreamConnection implements Upstream {
   #toHead = false;
   #mayUpgrade = false;
   #keepsAlive = true;
+  #informational = 0;
 
   constructor(socket: Socket, origin: UpstreamOrigin, parser: HeadParser, onGone: (gone: UpstreamConnection) => void) {
     this.socket = socket;
@@ -106,6 +110,7 @@ export class UpstreamConnection implements Upstream {
     this.#toHead = how.toHead;
     this.#mayUpgrade = how.mayUpgrade;
     this.#chunks = undefined;
+    this.#informational = 0;
     this.answered = false;
   }
 
@@ -222,6 +227,7 @@ export class UpstreamConnection implements Upstream {
         if (after < bytes.length) this.#sink?.onBody(bytes.subarray(after), false);
         return;
       }
+      if (++this.#informational > MAX_INFORMATIONAL) return this.#fail(new AppError("PU02", "too many 1xx responses"));
       this.#sink?.onInformational(parser);
       at = after;
       if (this.#sink === undefined || at === bytes.length) return;
