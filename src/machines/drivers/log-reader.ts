@@ -80,8 +80,7 @@ async function* readLines(folder: string, options: LogOptions): AsyncGenerator<r
     changed = true;
     wake?.();
   };
-  const watcher = watch(folder, { persistent: false }, stir);
-  watcher.on("error", stir);
+  const stopWatching = watchFolder(folder, stir);
   signal?.addEventListener("abort", stir);
   try {
     const tables = tablesOf(folder);
@@ -99,8 +98,21 @@ async function* readLines(folder: string, options: LogOptions): AsyncGenerator<r
       }
     }
   } finally {
-    watcher.close();
+    stopWatching();
     signal?.removeEventListener("abort", stir);
+  }
+}
+
+/** Calls back when something in a folder changed; four times a second where the system has no watches left to give. */
+function watchFolder(folder: string, callback: () => void): () => void {
+  try {
+    const watcher = watch(folder, { persistent: false }, callback);
+    // The folder was removed: a last look, and then nothing more can come.
+    watcher.on("error", callback);
+    return () => watcher.close();
+  } catch {
+    const timer = setInterval(callback, 250);
+    return () => clearInterval(timer);
   }
 }
 

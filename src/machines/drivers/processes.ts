@@ -15,9 +15,9 @@ export interface ProcessInfo {
 /** What tells a Machine's processes from all others. */
 export interface FamilyMark {
   readonly id: string;
-  /** Its main process, which leads its session. Undefined: unknown, or the pid belongs to somebody else by now. */
-  readonly main: number | undefined;
-  /** Start time of the main process: nothing of the Machine is older. */
+  /** Its main process, which leads its session. */
+  readonly main: number;
+  /** Start time of the main process. Nothing of the Machine is older, and a process of that pid with another is a stranger. */
   readonly since: number;
   /** Real path of the file that its output goes to. */
   readonly output: string;
@@ -79,10 +79,13 @@ export function isSameProcess(pid: number, startTime: number): boolean {
  */
 export function familyOf(mark: FamilyMark, all: readonly ProcessInfo[] = listProcesses()): readonly ProcessInfo[] {
   const members = new Set<number>();
+  const leader = all.find((info) => info.pid === mark.main);
+  // Pids come round again, on a busy computer within a minute, and then that session is somebody else's.
+  const main = leader === undefined || leader.startTime === mark.since ? mark.main : undefined;
   for (const info of all) {
     // Flycast may itself run inside somebody's Machine and then carries an id too, but it is older than its own Machines.
     if (info.pid === process.pid || info.startTime < mark.since) continue;
-    if (info.pid === mark.main || info.session === mark.main || carries(info.pid, mark)) members.add(info.pid);
+    if (info.session === main || carries(info.pid, mark)) members.add(info.pid);
   }
   for (let grown = true; grown;) {
     grown = false;

@@ -6,7 +6,7 @@ import { ms } from "../../core/units.ts";
 import { readLife, removeLife, type LifeRecord } from "./life-file.ts";
 import { killAll, membersOfFamily } from "./members.ts";
 import { realOutputPath } from "./output-files.ts";
-import { bootId, isSameProcess, pidNamespace, readProcess } from "./processes.ts";
+import { bootId, isSameProcess, pidNamespace } from "./processes.ts";
 
 /**
  * `runs`: the main process lives. `ended`: it does not, but children of it may. `elsewhere`: another boot or another
@@ -28,12 +28,9 @@ export async function endStrays(folder: string, clock: Clock, keep: ReadonlySet<
     const state = standing(record);
     // With an exit on record its starter has swept already, and a search through all processes is not for nothing.
     if (state !== "elsewhere" && record.startTime > 0 && record.exit === undefined) {
-      // Somebody else may have the pid by now, and then the session of that number is theirs too.
-      const ours = state === "runs" || readProcess(record.pid) === undefined;
       let found = 0;
-      const main = ours ? record.pid : undefined;
       const output = realOutputPath(machineFolder);
-      const members = membersOfFamily({ id: name, main, since: record.startTime, output });
+      const members = membersOfFamily({ id: name, main: record.pid, since: record.startTime, output });
       await killAll(
         async (signal) => {
           const now = await members(signal);

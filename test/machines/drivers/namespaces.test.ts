@@ -62,7 +62,8 @@ describe.skipIf(!possible && process.env["CI"] !== "true")("a Machine in a names
   test("the pid that start gives is the program's own, inside, in its folder", async () => {
     const machine = shellMachine(`trap 'exit 0' TERM; echo $$ $PWD $TMPDIR; sleep 1000 & wait`);
     const { pid = 0 } = await driver.start(machine, 1, ENVIRONMENT);
-    await until("it runs", () => driver.tail(machine.id, 1).includes(`${pid} ${machine.config.folder} /run/tmp`));
+    await until("it speaks", () => driver.tail(machine.id, 9).length > 0);
+    expect(driver.tail(machine.id, 9)).toEqual([`${pid} ${machine.config.folder} /run/tmp`]);
     expect(netOf(pid)).toBe(namespace);
     expect(await driver.stop(machine.id, HOW)).toEqual({ code: 0, signal: undefined });
   });

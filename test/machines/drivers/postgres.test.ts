@@ -31,7 +31,9 @@ test.skipIf(bin === undefined && process.env["CI"] !== "true")(
     const { pid = 0 } = await driver.start(machine, 1, ENVIRONMENT);
     await ready(1);
     const family = (): number[] =>
-      familyOf({ id: machine.id, main: pid, since: 0, output: "" }).map((member) => member.pid);
+      familyOf({ id: machine.id, main: pid, since: readProcess(pid)?.startTime ?? 0, output: "" }).map(
+        (member) => member.pid,
+      );
     expect(family().length).toBeGreaterThan(4);
     await driver.suspend(machine.id);
     expect(new Set(family().map((member) => readProcess(member)?.state))).toEqual(new Set(["T"]));
@@ -49,7 +51,12 @@ test.skipIf(bin === undefined && process.env["CI"] !== "true")(
 
     const second = (await driver.start(machine, 2, ENVIRONMENT)).pid ?? 0;
     await ready(2);
-    const members = familyOf({ id: machine.id, main: second, since: 0, output: "" }).map((member) => member.pid);
+    const members = familyOf({
+      id: machine.id,
+      main: second,
+      since: readProcess(second)?.startTime ?? 0,
+      output: "",
+    }).map((member) => member.pid);
     const exit = exitOf(driver, machine.id, 2);
     process.kill(second, "SIGKILL");
     expect(await exit).toEqual({ code: undefined, signal: "SIGKILL" });

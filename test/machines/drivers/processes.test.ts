@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { launchChain } from "../../../src/machines/drivers/launch.ts";
 import {
   bootId,
+  familyOf,
   isSameProcess,
   listProcesses,
   parseStat,
@@ -33,6 +34,42 @@ describe("looking at processes", () => {
     child.kill("SIGKILL");
     await once(child, "exit");
     expect(isSameProcess(child.pid ?? 0, info?.startTime ?? 0)).toBe(false);
+  });
+});
+
+describe("a Machine's family", () => {
+  const info = (pid: number, parent: number, session: number, startTime: number) => ({
+    pid,
+    parent,
+    session,
+    startTime,
+    state: "S",
+  });
+  // Pids above any real one, so that nothing can be read of them.
+  const [main, child, grandchild, stranger] = [90_000_001, 90_000_002, 90_000_003, 90_000_004];
+  const mark = { id: "00000000000abc", main, since: 50, output: "/none" };
+
+  test("it is the session and all descendants", () => {
+    const all = [info(grandchild, child, grandchild, 70), info(child, main, main, 60), info(main, 1, main, 50)];
+    expect(familyOf(mark, [...all, info(stranger, 1, stranger, 60)])).toEqual(all);
+  });
+
+  test("a session goes on without its leader", () => {
+    const orphan = info(child, 1, main, 60);
+    expect(familyOf(mark, [orphan])).toEqual([orphan]);
+  });
+
+  test("a stranger who got the main process's pid is no member, nor is its session", () => {
+    const all = [info(main, 1, main, 99), info(child, main, main, 100)];
+    expect(familyOf(mark, all)).toEqual([]);
+  });
+
+  test("nobody is older than the main process", () => {
+    expect(familyOf(mark, [info(child, 1, main, 49)])).toEqual([]);
+  });
+
+  test("the dead are no members", () => {
+    expect(familyOf(mark, [{ ...info(child, 1, main, 60), state: "Z" }])).toEqual([]);
   });
 });
 
