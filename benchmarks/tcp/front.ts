@@ -52,7 +52,7 @@ const proxy = createProxy({
   identify: unknownCaller,
   http: () => ({ serve: async () => {} }),
   onSettled: ({ code }) => settled.set(code, (settled.get(code) ?? 0) + 1),
-  log: console,
+  log: { debug() {}, info() {}, warn() {}, error: console.error },
   trust: [],
 });
 const server = createServer({ allowHalfOpen: true, noDelay: true });

@@ -9,6 +9,8 @@ export type GiveBack = () => void;
 
 // Waiters hold up to `hold_buffer` each, so their number is bounded for the node too: 16 full queues.
 const WAITERS_PER_QUEUE_LENGTH = 16;
+// A handshake takes about a millisecond of CPU and 100 KB of memory while it lasts.
+const HANDSHAKES = 2048;
 
 /**
  * What the proxy has open, and who uses it. At the kernel's own limit Node reports nothing and cannot start a Machine, so
@@ -20,10 +22,10 @@ export class Budget {
   readonly #descriptors: number;
   #downstream = 0;
   #upstream = 0;
-  #waiting = 0;
   readonly #byNetwork = new Tally<NetworkId>();
   readonly #bySource = new Tally<string>();
-  readonly #waitingByNetwork = new Tally<NetworkId>();
+  readonly #waiting = new Places();
+  readonly #handshakes = new Places();
 
   /** `descriptors`: how many this process may have, see `descriptorLimit`. */
   constructor(limits: () => Limits, descriptors: number) {
@@ -40,7 +42,7 @@ export class Budget {
   }
 
   get waiting(): number {
-    return this.#waiting;
+    return this.#waiting.taken;
   }
 
   /** Descriptors that connections may use. */
@@ -86,14 +88,32 @@ export class Budget {
   /** A place to wait in, for a wake or for a slot. */
   startWaiting(network: NetworkId): Result<GiveBack, ErrorCode> {
     const total = this.#limits().queueLength * WAITERS_PER_QUEUE_LENGTH;
-    if (this.#waiting >= total || this.#waitingByNetwork.get(network) >= shareOf(total, this.#limits().perNetwork))
-      return err("FP04");
-    this.#waiting++;
-    this.#waitingByNetwork.add(network, 1);
+    return this.#waiting.take(network, total, this.#limits().perNetwork);
+  }
+
+  /** The right to begin a TLS handshake. */
+  startHandshake(network: NetworkId): Result<GiveBack, ErrorCode> {
+    return this.#handshakes.take(network, HANDSHAKES, this.#limits().perNetwork);
+  }
+}
+
+/** A number of places of which one network may hold a share. */
+class Places {
+  #taken = 0;
+  readonly #byNetwork = new Tally<NetworkId>();
+
+  get taken(): number {
+    return this.#taken;
+  }
+
+  take(network: NetworkId, total: number, share: number): Result<GiveBack, ErrorCode> {
+    if (this.#taken >= total || this.#byNetwork.get(network) >= shareOf(total, share)) return err("FP04");
+    this.#taken++;
+    this.#byNetwork.add(network, 1);
     return ok(
       once(() => {
-        this.#waiting--;
-        this.#waitingByNetwork.add(network, -1);
+        this.#taken--;
+        this.#byNetwork.add(network, -1);
       }),
     );
   }

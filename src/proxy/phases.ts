@@ -2,10 +2,13 @@ import type { Closeness } from "../balancer/closeness.ts";
 import type { Random } from "../balancer/order.ts";
 import type { Limits } from "../config/model.ts";
 import type { Clock } from "../core/clock.ts";
-import type { RegionCode } from "../core/ids.ts";
+import type { ErrorCode } from "../core/errors.ts";
+import type { NetworkId, RegionCode } from "../core/ids.ts";
+import type { Result } from "../core/result.ts";
 import type { MachinePool } from "../machines/pool.ts";
 import type { Caller } from "../network/caller.ts";
 import type { RegistryView } from "../registry/view.ts";
+import type { GiveBack } from "./budget.ts";
 import type { Settlement } from "./context.ts";
 
 /** What the proxy needs of a logger; pino's fits. */
@@ -29,4 +32,6 @@ export interface Phases {
   readonly limits: () => Limits;
   readonly identify: (address: string, port: number) => Caller;
   readonly onSettled: (settlement: Settlement) => void;
+  /** From the budget: a network may have so many TLS handshakes going on. */
+  readonly startHandshake: (network: NetworkId) => Result<GiveBack, ErrorCode>;
 }

@@ -87,8 +87,9 @@ export function createProxy(options: ProxyOptions): Proxy {
     settlementLog.write(settlement);
     options.onSettled(settlement);
   };
-  const phases: Phases = { ...options, onSettled, limits: () => limits };
-  const budget = new Budget(phases.limits, options.descriptors ?? descriptorLimit());
+  const budget = new Budget(() => limits, options.descriptors ?? descriptorLimit());
+  const startHandshake: Phases["startHandshake"] = (network) => budget.startHandshake(network);
+  const phases: Phases = { ...options, onSettled, startHandshake, limits: () => limits };
   const reach = new NodeReach(phases, budget);
   const certificates = new Certificates(options.authority ?? temporary(options.clock), options.clock, options.log);
   const sessions = new IdleSessions(options.clock, () => sessionIdle);

@@ -34,9 +34,26 @@ export function tlsHandler(phases: Phases, certificates: Certificates, next: Han
 
 /**
  * The server's side of a handshake on an accepted connection. `already`: bytes of it that were read before.
- * @errors PT03 the client ended it, PT04 it failed, PT05, PT06 no certificate, PT08 it took longer than `head_timeout`
+ * @errors FP04 too many at once, PT03 the client ended it, PT04 it failed, PT05, PT06 no certificate, PT08 it took longer than `head_timeout`
  */
-export function secure(
+export async function secure(
+  phases: Phases,
+  certificates: Certificates,
+  connection: Connection,
+  socket: Socket,
+  already: Buffer | undefined,
+  options: { readonly alpn: readonly string[] },
+): Promise<TLSSocket> {
+  const room = phases.startHandshake(connection.network);
+  if (!room.ok) throw new AppError(room.error);
+  try {
+    return await shakeHands(phases, certificates, connection, socket, already, options);
+  } finally {
+    room.value();
+  }
+}
+
+function shakeHands(
   phases: Phases,
   certificates: Certificates,
   connection: Connection,
