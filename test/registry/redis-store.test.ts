@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import type { Ip6 } from "../../src/core/ids.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import { flycastNumber } from "../../src/network/address.ts";
 import type { Registry } from "../../src/registry/commands.ts";
@@ -146,6 +147,42 @@ describe.skipIf(!hasRedis)("with a Redis server (needs redis-server)", () => {
       .toBe(true);
     expect([...registry.view.apps()].map(({ name }) => name as string)).toEqual(["before", "after"]);
     expect(notices[0]).toContain("is away");
+  });
+
+  test("Redis is killed while nodes write: what was acknowledged is there, once, and no number was given twice", async () => {
+    const own = await RedisServer.start();
+    onTestFinished(() => own.stop());
+    const nodes = [await node("killed", { url: own.url }), await node("killed", { url: own.url })];
+    const home = nodes[0]!.view.networkNamed(personal, defaultNetwork)!.id;
+    await makeApp(nodes[0]!, "web");
+    await until(nodes[1]!, () => nodes[1]!.view.app(appName("web")) !== undefined);
+    const acknowledged: string[] = [];
+    let isOver = false;
+    const writers = nodes.flatMap((one) =>
+      Array.from({ length: 4 }, async () => {
+        while (!isOver) {
+          // A refusal comes at once while Redis is away: give the rest of the process its turn.
+          await one.commands.allocateAddress(appName("web"), home).then(
+            ({ address }) => acknowledged.push(address),
+            () => new Promise((resolve) => setImmediate(resolve)),
+          );
+        }
+      }),
+    );
+    for (let life = 0; life < 5; life++) {
+      const before = acknowledged.length;
+      await expect.poll(() => acknowledged.length, { timeout: 20_000, interval: 3 }).toBeGreaterThan(before + 10);
+      await own.kill();
+      await own.up();
+    }
+    isOver = true;
+    await Promise.all(writers);
+    expect(new Set(acknowledged).size).toBe(acknowledged.length);
+    const late = await node("killed", { url: own.url });
+    for (const one of [...nodes, late]) {
+      await until(one, () => acknowledged.every((address) => one.view.addressAt(address as Ip6) !== undefined));
+      expect(contentsOf(one.view)).toStrictEqual(contentsOf(late.view));
+    }
   });
 
   test("a Redis that forgot what was acknowledged is not believed", async () => {

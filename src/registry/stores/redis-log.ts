@@ -126,6 +126,8 @@ export class RedisLog implements RecordLog {
   async append(records: readonly string[], after: number): Promise<"durable" | "behind"> {
     const { redis, keys, explain } = this.#options;
     const nonce = this.#nonce();
+    // What was never sent needs no search for what became of it.
+    if (redis.status !== "ready") throw explain(new Error("there is no connection"));
     let newest: number;
     try {
       newest = Number(await redis.eval(APPEND, 2, keys.seq, keys.log, after, nonce, ...records));

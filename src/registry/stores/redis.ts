@@ -112,11 +112,13 @@ class Follower {
 
   async #run(key: string, queue: () => CommandQueue, log: RedisLog): Promise<void> {
     let isAway = false;
+    this.#redis.on("ready", () => {
+      if (isAway) this.#onNotice(`the registry at ${this.#where} is back`);
+      isAway = false;
+    });
     while (!this.#stopped) {
       try {
         const answer = await this.#redis.xread("COUNT", 500, "BLOCK", BLOCK, "STREAMS", key, `${queue().seq}-0`);
-        if (isAway) this.#onNotice(`the registry at ${this.#where} is back`);
-        isAway = false;
         for (const [, fields] of answer?.[0]?.[1] ?? []) {
           if (!queue().publishForeign(parseEntry(fields).record)) {
             await log.resync();
