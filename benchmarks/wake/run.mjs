@@ -76,7 +76,7 @@ async function direct() {
   const begin = performance.now();
   const app = spawn(process.execPath, ["app.mjs"], {
     cwd: join(folder, "app"),
-    env: { PATH: process.env.PATH, PORT: String(port) },
+    env: { PATH: process.env.PATH, PORT: String(port), HOST: "127.0.0.1" },
     stdio: "ignore",
   });
   const took = await firstByte(port, begin, true);
