@@ -7,6 +7,7 @@ import type { AccessLine } from "./access-log.ts";
 import type { FlySrcSigner } from "./fly-src.ts";
 import type { UpstreamSessions } from "./h2-upstream.ts";
 import type { HeadParser } from "./head.ts";
+import type { ReplayCache } from "./replay-cache.ts";
 import type { RequestIds } from "./request-id.ts";
 import type { RetainedBytes } from "./retained-body.ts";
 import type { Sweeper } from "./sweeper.ts";
@@ -29,4 +30,5 @@ export interface HttpContext {
   readonly sweeper: Sweeper;
   readonly ids: RequestIds;
   readonly retained: RetainedBytes;
+  readonly replays: ReplayCache;
 }

@@ -142,18 +142,13 @@ export class Exchange implements Work, ResponseSink {
   }
 
   start(): void {
-    let outcome: Claim | Promise<Claim>;
-    try {
-      outcome = this.#context.reach.claim(this.#work);
-    } catch (error) {
-      return this.#failUnreached(toAppError(error));
+    if (!this.#context.replays.isEmpty) {
+      const replay = new ReplayState(this.#context);
+      const work = replay.planFromCache(this, this.request, this.route.port.httpOptions.replayCache);
+      this.#replay = replay;
+      if (work !== undefined) this.#work = work;
     }
-    if (outcome instanceof Promise) {
-      outcome.then(
-        (claim) => this.#onClaim(claim),
-        (error: unknown) => this.#failUnreached(toAppError(error)),
-      );
-    } else this.#onClaim(outcome);
+    this.#try();
   }
 
   /** A part of the request's body, in the framing in which it goes on; or bytes of a switched connection. */
@@ -262,6 +257,21 @@ export class Exchange implements Work, ResponseSink {
     this.#fail(error);
   }
 
+  #try(): void {
+    let outcome: Claim | Promise<Claim>;
+    try {
+      outcome = this.#context.reach.claim(this.#work);
+    } catch (error) {
+      return this.#failUnreached(toAppError(error));
+    }
+    if (outcome instanceof Promise) {
+      outcome.then(
+        (claim) => this.#onClaim(claim),
+        (error: unknown) => this.#failUnreached(toAppError(error)),
+      );
+    } else this.#onClaim(outcome);
+  }
+
   #onClaim(claim: Claim): void {
     if (this.#settled) return claim.release();
     this.#claim = claim;
@@ -306,7 +316,7 @@ export class Exchange implements Work, ResponseSink {
   #onConnectFailed(error: AppError): void {
     this.#claim = undefined; // released by whoever dialled
     if (this.#settled) return;
-    if (error.retry === "unsent" && ++this.#attempts < MAX_ATTEMPTS && !this.#work.signal.aborted) this.start();
+    if (error.retry === "unsent" && ++this.#attempts < MAX_ATTEMPTS && !this.#work.signal.aborted) this.#try();
     else this.#failUnreached(error);
   }
 
@@ -395,7 +405,7 @@ export class Exchange implements Work, ResponseSink {
     this.#work = work;
     this.#attempts = 0;
     this.#machine = undefined;
-    this.start();
+    this.#try();
   }
 
   #failUnreached(error: AppError): void {

@@ -12,6 +12,7 @@ import type { FlySrcSigner } from "./fly-src.ts";
 import { Http2Connection } from "./h2-downstream.ts";
 import { UpstreamSessions } from "./h2-upstream.ts";
 import { HeadParser } from "./head.ts";
+import { ReplayCache } from "./replay-cache.ts";
 import { Http1Connection } from "./relay.ts";
 import { type ClientFacts, clientFacts } from "./request-head.ts";
 import { RequestIds } from "./request-id.ts";
@@ -61,6 +62,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
     sessions: new UpstreamSessions(options.clock, sweeper),
     pool: new UpstreamPool(options.clock, parser, sweeper),
     ids: new RequestIds(options.clock, options.random, options.region),
+    replays: new ReplayCache(options.clock),
     retained: new RetainedBytes(options.limits.replayMemory),
   };
   const open = new Set<Http1Connection | Http2Connection>();

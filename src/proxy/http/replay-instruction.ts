@@ -1,7 +1,8 @@
 /** What an app asks for when it answers with `fly-replay` (reference §4.4). Checked like a client's bytes: an app is no authority. */
 import { type AppName, type MachineId, parseAppName, parseMachineId, type RegionCode } from "../../core/ids.ts";
 import { err, ok, type Result } from "../../core/result.ts";
-import { type Milliseconds, ms } from "../../core/units.ts";
+import { type Milliseconds, ms, seconds } from "../../core/units.ts";
+import type { CacheInstruction } from "./replay-cache.ts";
 import { expandRegions } from "./region-list.ts";
 
 export interface ReplayInstruction {
@@ -18,6 +19,7 @@ export interface ReplayInstruction {
   readonly timeout: Milliseconds | undefined;
   readonly fallback: "force_self" | "prefer_self" | undefined;
   readonly transform: ReplayTransform | undefined;
+  readonly cache: CacheInstruction | undefined;
 }
 
 export interface ReplayTransform {
@@ -103,6 +105,7 @@ function fromFields(fields: Fields): Result<ReplayInstruction, string> {
     timeout: timeout.value,
     fallback,
     transform: transform.value,
+    cache: readCache(fields),
   });
 }
 
@@ -126,6 +129,32 @@ function readTransform(value: unknown): Result<ReplayTransform | undefined, stri
     setHeaders.push({ name: entry["name"], value: entry["value"] });
   }
   return ok({ path, deleteHeaders: deleted.map((name: string) => name.toLowerCase()), setHeaders });
+}
+
+/** `cache: {prefix, ttl, invalidate, allow_bypass}`; `ttl` in seconds. What is no instruction is none: a cache is a help, no promise. */
+function readCache(fields: Fields): CacheInstruction | undefined {
+  const cache = fields["cache"];
+  if (!isObject(cache)) return undefined;
+  const { prefix, ttl, invalidate } = cache;
+  return {
+    prefix: typeof prefix === "string" ? prefix : undefined,
+    ttl: typeof ttl === "number" && ttl > 0 ? seconds(ttl) : undefined,
+    invalidate: invalidate === true,
+    allowBypass: (cache["allow_bypass"] ?? fields["allow_bypass"]) === true,
+  };
+}
+
+/** The header form of the same: `fly-replay-cache`, `fly-replay-cache-ttl-secs`, `fly-replay-cache-allow-bypass`. */
+export function parseCacheHeaders(headers: ReadonlyMap<string, string>): CacheInstruction | undefined {
+  const cache = headers.get("fly-replay-cache");
+  if (cache === undefined) return undefined;
+  const ttl = headers.get("fly-replay-cache-ttl-secs") ?? "";
+  return {
+    prefix: cache === "invalidate" ? undefined : cache,
+    ttl: /^\d{1,8}$/.test(ttl) ? seconds(Number(ttl)) : undefined,
+    invalidate: cache === "invalidate",
+    allowBypass: headers.get("fly-replay-cache-allow-bypass") === "yes",
+  };
 }
 
 function optional<T>(

@@ -1,7 +1,8 @@
 /** The replays of one request: reads the apps' instructions, and says what is asked for next. */
+import type { ReplayCacheRule } from "../../config/model.ts";
 import type { Timer } from "../../core/clock.ts";
 import { AppError } from "../../core/errors.ts";
-import type { MachineId } from "../../core/ids.ts";
+import type { AppName, MachineId } from "../../core/ids.ts";
 import { err, ok, type Result } from "../../core/result.ts";
 import type { Monotonic } from "../../core/units.ts";
 import type { Work } from "../context.ts";
@@ -10,11 +11,13 @@ import type { HeadParser } from "./head.ts";
 import { NAME } from "./known-names.ts";
 import {
   MAX_REPLAY_JSON,
+  parseCacheHeaders,
   parseReplayHeader,
   parseReplayJson,
   REPLAY_CONTENT_TYPE,
   type ReplayInstruction,
 } from "./replay-instruction.ts";
+import { type CachedReplay, fieldOf } from "./replay-cache.ts";
 import { MAX_REPLAYS, replayFailed, replaySource, replayTarget, ReplayWork, transformed } from "./replay.ts";
 import type { ClientFacts, RequestHead } from "./request-head.ts";
 
@@ -33,6 +36,7 @@ interface Fallback {
 }
 
 const EMPTY = Buffer.alloc(0);
+const NO_CACHE_INSTRUCTION = { prefix: undefined, ttl: undefined, invalidate: false, allowBypass: false };
 
 /** Whether a response is an instruction to replay, and in which form. Cheap for those that are none. */
 export function isInstruction(head: HeadParser): "header" | "json" | undefined {
@@ -55,6 +59,9 @@ export class ReplayState {
   /** It came back once: it may not be replayed again. */
   #failed = false;
   #timer: Timer | undefined;
+  #cached: CachedReplay | undefined;
+  #origin: Work | undefined;
+  #status: "bypass" | undefined;
 
   constructor(context: HttpContext) {
     this.#context = context;
@@ -67,8 +74,12 @@ export class ReplayState {
 
   /** Reads an instruction; undefined when more of its body must come. */
   read(head: HeadParser, body: Buffer | undefined, done: boolean): Result<ReplayInstruction, AppError> | undefined {
-    for (let i = 0; i < head.count; i++) {
-      if (head.kinds[i] === NAME.fly && head.name(i) === "fly-replay") return asError(parseReplayHeader(head.value(i)));
+    const fields = new Map<string, string>();
+    for (let i = 0; i < head.count; i++) if (head.kinds[i] === NAME.fly) fields.set(head.name(i), head.value(i));
+    const header = fields.get("fly-replay");
+    if (header !== undefined) {
+      const parsed = parseReplayHeader(header);
+      return asError(parsed.ok ? ok({ ...parsed.value, cache: parseCacheHeaders(fields) }) : parsed);
     }
     this.#json = [];
     return this.readMore(body ?? EMPTY, done);
@@ -82,6 +93,26 @@ export class ReplayState {
     this.#json = undefined;
     if (size > MAX_REPLAY_JSON) return err(new AppError("PA03", "the instruction is too large"));
     return asError(parseReplayJson(Buffer.concat(parts).toString("utf8")));
+  }
+
+  /** Where a request goes that an app allowed to be replayed without being asked. Undefined: to the app itself. */
+  planFromCache(work: Work, request: RequestHead, rules: readonly ReplayCacheRule[]): Work | undefined {
+    const { replays, view } = this.#context;
+    const cached = replays.find(work.app, request, rules);
+    if (cached === undefined) return undefined;
+    if (cached.allowBypass && fieldOf(request.raw, "fly-replay-cache-control") === "skip") {
+      this.#status = "bypass";
+      return undefined;
+    }
+    const target = replayTarget(view, cached.instruction, cached.answered, work);
+    if (!target.ok) {
+      replays.remove(cached.key);
+      return undefined;
+    }
+    this.#cached = cached;
+    this.#origin = work;
+    this.lines = "fly-replay-cache-status: hit\r\n";
+    return this.#work(work, { ...target.value, signal: work.signal });
   }
 
   /** Where the request goes now. `signal`: of the whole exchange. */
@@ -102,7 +133,9 @@ export class ReplayState {
       instruction.transform === undefined ? ok(request) : transformed(request, instruction.transform, facts);
     if (!changed.ok) return changed;
     const region = view.machine(machine)?.region ?? this.#context.region;
+    const status = this.#remember(instruction, { app: work.app, machine }, request, work);
     this.lines = replaySource({ machine, region, micros: Math.floor(clock.wall() * 1000), state: instruction.state });
+    if (status !== undefined) this.lines += `fly-replay-cache-status: ${status}\r\n`;
     this.#fallback =
       instruction.fallback === undefined
         ? undefined
@@ -125,6 +158,18 @@ export class ReplayState {
   fallBack(error: AppError, failed: Work, signal: AbortSignal): Work | undefined {
     const fallback = this.#fallback;
     this.#timer?.cancel();
+    if (this.#cached !== undefined && this.#origin !== undefined && this.#count === 0) {
+      // What was remembered is of no use any more: the app is asked again.
+      this.#context.replays.remove(this.#cached.key);
+      this.lines = "";
+      this.#cached = undefined;
+      return this.#work(this.#origin, {
+        app: this.#origin.app,
+        route: this.#origin.route,
+        wishes: this.#origin.wishes,
+        signal,
+      });
+    }
     if (fallback === undefined) return undefined;
     this.#fallback = undefined;
     this.#failed = true;
@@ -139,6 +184,26 @@ export class ReplayState {
     });
     const wishes = fallback.how === "force_self" ? { forceMachine: machine } : { preferMachine: machine };
     return this.#work(work, { app: work.app, route: work.route, wishes, signal });
+  }
+
+  #remember(
+    instruction: ReplayInstruction,
+    answered: { readonly app: AppName; readonly machine: MachineId },
+    request: RequestHead,
+    work: Work,
+  ): "miss" | "bypass" | undefined {
+    const cached = this.#cached;
+    if (cached !== undefined) {
+      // One step only: what a remembered target answers is not remembered again.
+      if (instruction.cache?.invalidate === true) this.#context.replays.remove(cached.key);
+      return undefined;
+    }
+    if (this.#count > 1) return undefined;
+    const rules = work.route.port.httpOptions.replayCache;
+    if (instruction.cache === undefined && rules.length === 0) return undefined;
+    const cache = instruction.cache ?? NO_CACHE_INSTRUCTION;
+    const stored = this.#context.replays.store(instruction, cache, answered, request, rules);
+    return this.#status ?? (stored ? "miss" : undefined);
   }
 
   close(): void {

@@ -4,6 +4,7 @@ import type { AppName, MachineId } from "../../../src/core/ids.ts";
 import type { Work } from "../../../src/proxy/context.ts";
 import { parseReplayHeader, parseReplayJson } from "../../../src/proxy/http/replay-instruction.ts";
 import type { RegistryView } from "../../../src/registry/view.ts";
+import { FakeClock } from "../../support/fake-clock.ts";
 import { httpRoute, MACHINE, StaticReach } from "../../support/static-reach.ts";
 import { dial, type Front, type RawOrigin, startFront, startRawOrigin } from "./harness.ts";
 
@@ -29,10 +30,10 @@ const VIEW = {
   routesOf: () => [ROUTE],
 } as unknown as RegistryView;
 
-async function start(): Promise<{ front: Front; origin: RawOrigin }> {
+async function start(how: Parameters<typeof startFront>[1] = {}): Promise<{ front: Front; origin: RawOrigin }> {
   const origin = await startRawOrigin();
   cleanups.push(() => origin.close());
-  const front = await startFront(origin.port, { type: "connections", view: VIEW });
+  const front = await startFront(origin.port, { type: "connections", view: VIEW, ...how });
   cleanups.push(() => front.close());
   return { front, origin };
 }
@@ -228,6 +229,114 @@ describe("instructions", () => {
     }
     for (const text of ["", "[]", "null", '{"app":1}', '{"transform":[]}', '{"transform":{"set_headers":[{}]}}']) {
       expect(parseReplayJson(text).ok, text).toBe(false);
+    }
+  });
+});
+
+describe("replay cache", () => {
+  async function ask(front: Front, request: string): Promise<Awaited<ReturnType<typeof dial>>> {
+    const client = await dial(front.port);
+    client.send(request);
+    return client;
+  }
+  const REPLAY = (lines: string): string =>
+    `HTTP/1.1 200 OK\r\nfly-replay: app=api\r\n${lines}Content-Length: 0\r\n\r\n`;
+
+  test("by path: later requests under it go to the target at once, until the time is over", async () => {
+    const clock = new FakeClock();
+    const { front, origin } = await start({ clock });
+    const works = watch(front);
+    const first = await ask(front, "GET /shop/1 HTTP/1.1\r\nHost: a:80\r\n\r\n");
+    const router = await origin.next();
+    await router.takeHead();
+    router.end(
+      REPLAY("fly-replay-cache: /shop/*\r\nfly-replay-cache-ttl-secs: 60\r\nfly-replay-cache-allow-bypass: yes\r\n"),
+    );
+    const target = await origin.next();
+    expect(await target.takeHead()).toMatch(/\r\nfly-replay-src: .*\r\nfly-replay-cache-status: miss\r\n/);
+    target.end(OK);
+    await first.take("\r\n\r\nok");
+
+    const later: readonly (readonly [string, string, RegExp, RegExp?])[] = [
+      ["GET /shop/2?x HTTP/1.1\r\nHost: a\r\n\r\n", "api", /fly-replay-cache-status: hit\r\n/, /fly-replay-src/],
+      ["GET /shopping HTTP/1.1\r\nHost: a\r\n\r\n", "web", /^GET/, /cache-status/],
+      ["GET /shop/2 HTTP/1.1\r\nHost: b\r\n\r\n", "web", /^GET/, /cache-status/],
+      ["GET /shop/2 HTTP/1.1\r\nHost: a\r\nfly-replay-cache-control: skip\r\n\r\n", "web", /^GET/, /cache-status/],
+    ];
+    for (const [request, app, there, absent] of later) {
+      const client = await ask(front, request);
+      const machine = await origin.next();
+      const head = await machine.takeHead();
+      expect(head).toMatch(there);
+      if (absent !== undefined) expect(head).not.toMatch(absent);
+      expect(works.at(-1)?.app).toBe(app);
+      machine.end(OK);
+      await client.take("\r\n\r\nok");
+    }
+    await clock.advance(61_000);
+    const client = await ask(front, "GET /shop/2 HTTP/1.1\r\nHost: a\r\n\r\n");
+    const machine = await origin.next();
+    await machine.takeHead();
+    expect(works.at(-1)?.app).toBe("web");
+    machine.end(OK);
+    await client.take("\r\n\r\nok");
+  });
+
+  test("by session: the cookie that fly.toml names keeps its target; the target can end it", async () => {
+    const rule = { pathPrefix: "/", ttl: 60_000 as never, type: "cookie" as const, name: "sid", allowBypass: false };
+    const { front, origin } = await start({ http: { replayCache: [rule] } });
+    const works = watch(front);
+    const request = (sid: string): string => `GET / HTTP/1.1\r\nHost: a\r\nCookie: x=1; sid=${sid}\r\n\r\n`;
+    const first = await ask(front, request("one"));
+    const router = await origin.next();
+    await router.takeHead();
+    router.end(REPLAY(""));
+    const target = await origin.next();
+    expect(await target.takeHead()).toContain("fly-replay-cache-status: miss");
+    target.end(OK);
+    await first.take("\r\n\r\nok");
+    for (const [sid, app] of [
+      ["two", "web"],
+      ["one", "api"],
+    ] as const) {
+      const client = await ask(front, request(sid));
+      const machine = await origin.next();
+      await machine.takeHead();
+      expect(works.at(-1)?.app).toBe(app);
+      machine.end(
+        sid === "two"
+          ? OK
+          : "HTTP/1.1 200 OK\r\nfly-replay: app=web\r\nfly-replay-cache: invalidate\r\nContent-Length: 0\r\n\r\n",
+      );
+      if (sid === "one") {
+        const back = await origin.next();
+        await back.takeHead();
+        expect(works.at(-1)?.app).toBe("web");
+        back.end(OK);
+      }
+      await client.take("\r\n\r\nok");
+    }
+    const last = await ask(front, request("one"));
+    const machine = await origin.next();
+    await machine.takeHead();
+    expect(works.at(-1)?.app).toBe("web");
+    machine.end(OK);
+    await last.take("\r\n\r\nok");
+  });
+
+  test("an app cannot speak for paths that it was not asked", async () => {
+    const { front, origin } = await start();
+    const works = watch(front);
+    for (const app of ["web", "web"]) {
+      const client = await ask(front, "GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+      const router = await origin.next();
+      await router.takeHead();
+      expect(works.at(-1)?.app).toBe(app);
+      router.end(REPLAY("fly-replay-cache: /b\r\nfly-replay-cache-ttl-secs: 60\r\n"));
+      const target = await origin.next();
+      await target.takeHead();
+      target.end(OK);
+      await client.take("\r\n\r\nok");
     }
   });
 });
