@@ -184,7 +184,7 @@ export class Clients {
     const choice = choose(phases, work);
     if (choice instanceof Promise) throw new Error("a claim on a Machine of this node is synchronous");
     if (choice.kind !== "claimed") return choice;
-    return { kind: "claimed", grasped: this.#grasp(work, choice.claim, choice.service) };
+    return { kind: "claimed", grasped: this.#grasp(work, choice.claim, work.route.service.internalPort) };
   }
 
   /** Enters a claim into the books. */

@@ -28,7 +28,7 @@ export class SimModel {
   /** When the last claim on a Machine ended. */
   readonly lastEnded = new Map<MachineId, number>();
   /** Machines that a command is ending, with force after the drain. */
-  readonly commanded = new Map<MachineId, number>();
+  commanded = new Map<MachineId, number>();
 
   onViolation: (what: string) => void = () => {};
 

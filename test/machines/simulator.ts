@@ -40,9 +40,9 @@ export async function simulate(seed: number, { steps = 120, trace }: SimOptions 
   const clients = new Clients(sim);
   const { random, clock, model } = sim;
   let evening = false;
-  sim.registry.changes.subscribe(() => {
+  sim.registry.changes.subscribe((change) => {
     // Somebody who comes in the very moment in which a Machine goes from one state to the next.
-    if (!evening && !sim.rebirth && random.chance(0.03)) clients.arrive();
+    if (change.kind === "status" && !evening && !sim.rebirth && random.chance(0.03)) clients.arrive();
   });
   for (let step = 0; step < steps && model.violations.length === 0; step++) {
     await act(sim, clients);
@@ -81,13 +81,19 @@ function follow(sim: Simulation, trace: (line: string) => void): void {
   const { clock, registry, driver } = sim;
   const at = (): string => clock.now().toFixed(0).padStart(8);
   let calls = 0;
-  registry.changes.subscribe((change) => {
+  const flush = (): void => {
     for (; calls < driver.calls.length; calls++) trace(`${at()} driver ${driver.calls[calls]}`);
+  };
+  registry.changes.subscribe((change) => {
+    flush();
     if (change.kind !== "status") return;
     const { state, generation, because } = change.status;
     trace(`${at()} ${change.id} ${state} ${generation}: ${because}`);
   });
-  sim.model.onViolation = (what) => trace(`${at()} VIOLATED ${what}`);
+  sim.model.onViolation = (what) => {
+    flush();
+    trace(`${at()} VIOLATED ${what}`);
+  };
 }
 
 function build(seed: number): Simulation {
@@ -227,7 +233,7 @@ async function act(sim: Simulation, clients: Clients): Promise<void> {
     clients.kill();
     machines.close();
     driver.forgetNode();
-    model.commanded.clear();
+    model.commanded = new Map();
     sim.failedAt.clear();
     sim.woken.clear();
     sim.rebirth = true;

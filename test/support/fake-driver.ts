@@ -122,9 +122,10 @@ export class FakeDriver implements MachineDriver {
 
   async resume(id: MachineId): Promise<void> {
     this.calls.push(`resume ${id}`);
-    await this.#wait(this.behaviour.startDelay(id));
     const process = this.live.get(id);
-    if (process === undefined || this.behaviour.resumeFails(id)) throw new AppError("PM07", "cannot be thawed");
+    await this.#wait(this.behaviour.startDelay(id));
+    if (process === undefined || this.live.get(id) !== process || this.behaviour.resumeFails(id))
+      throw new AppError("PM07", "cannot be thawed");
     process.frozen = false;
   }
 
