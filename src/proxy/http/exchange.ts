@@ -10,9 +10,10 @@ import type { Monotonic } from "../../core/units.ts";
 import type { Claim } from "../../machines/pool.ts";
 import type { PortRoute } from "../../registry/view.ts";
 import type { Connection, Wishes, Work } from "../context.ts";
+import { Compressor, type Encoding, encodingFor } from "./compress.ts";
 import type { HttpContext } from "./context.ts";
 import { statusOf } from "./error-response.ts";
-import type { Framing } from "./framing.ts";
+import { CHUNKED, type Framing } from "./framing.ts";
 import type { HeadParser } from "./head.ts";
 import type { ReplayInstruction } from "./replay-instruction.ts";
 import { isInstruction, ReplayState } from "./replay-state.ts";
@@ -72,6 +73,7 @@ export class Exchange implements Work, ResponseSink {
   /** What is asked for now: this exchange, or a replay of it. */
   #work: Work = this;
   #replay: ReplayState | undefined;
+  #compressor: Compressor | undefined;
   #excluded: Set<MachineId> | undefined;
   #abort: AbortController | undefined;
   #settled = false;
@@ -174,11 +176,13 @@ export class Exchange implements Work, ResponseSink {
   }
 
   resumeResponse(): void {
-    this.#upstream?.resume();
+    if (this.#compressor === undefined) this.#upstream?.resume();
+    else this.#compressor.resume();
   }
 
   /** The client has gone, or the connection is being cut. */
   abort(error: AppError): void {
+    this.#compressor?.destroy();
     if (this.#settled) return;
     this.#upstream?.destroy();
     this.#settle(error);
@@ -200,7 +204,7 @@ export class Exchange implements Work, ResponseSink {
   }
 
   decodes(head: HeadParser): boolean {
-    return this.#downstream.decodes || isInstruction(head) === "json";
+    return this.#downstream.decodes || isInstruction(head) === "json" || this.#encoding(head, CHUNKED) !== undefined;
   }
 
   onResponse(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean): void {
@@ -216,6 +220,13 @@ export class Exchange implements Work, ResponseSink {
     const trailers = done ? (this.#upstream?.trailers ?? "") : "";
     // Settled first: when the client reads the last byte, the Machine is free.
     if (done) this.#finish();
+    const encoding = this.#encoding(head, framing);
+    if (encoding !== undefined) {
+      const compressor = new Compressor(this.#downstream, encoding, framing, () => this.#upstream?.resume());
+      this.#compressor = compressor;
+      if (!compressor.respond(head, encoding, body, done, trailers) && !done) this.#upstream?.pause();
+      return;
+    }
     if (!this.#downstream.respond(head, framing, body, done, trailers) && !done) this.#upstream?.pause();
   }
 
@@ -225,7 +236,8 @@ export class Exchange implements Work, ResponseSink {
     if (this.#replay?.reading === true) return this.#onInstruction(this.#replay.readMore(chunk, done), done);
     this.#bytesOut += chunk.length;
     if (done) this.#finish();
-    if (!this.#downstream.write(chunk, done, trailers) && !done) this.#upstream?.pause();
+    const to = this.#compressor ?? this.#downstream;
+    if (!to.write(chunk, done, trailers) && !done) this.#upstream?.pause();
   }
 
   onUpstreamEnd(): void {
@@ -355,6 +367,10 @@ export class Exchange implements Work, ResponseSink {
     return this.#pools ? `${text}\r\n` : `${text}Connection: close\r\n\r\n`;
   }
 
+  #encoding(head: HeadParser, framing: Framing): Encoding | undefined {
+    return this.connection.route.port.httpOptions.compress ? encodingFor(this.request, head, framing) : undefined;
+  }
+
   #touch(): void {
     if (this.#claim !== undefined) this.#claim.lastByte = this.#context.clock.now();
   }
@@ -422,6 +438,7 @@ export class Exchange implements Work, ResponseSink {
 
   #fail(error: AppError): void {
     if (this.#settled) return;
+    this.#compressor?.destroy();
     this.status ??= statusOf(error.code);
     this.#settle(error);
     this.#downstream.fail(error);
