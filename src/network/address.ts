@@ -144,6 +144,12 @@ export function peerAddress(network: NetworkId, gateway: number, number: number)
   return formatGroups([ULA, hi(network), lo(network), 0x0a7b, gateway & 0xffff, 0, 0x000a, (number << 8) | 2]);
 }
 
+/** The /120 of a peer, in CIDR form. */
+export function peerCidr(address: Ip6): string {
+  const groups = groupsOf(address);
+  return `${formatGroups([...groups.slice(0, 7), groups[7] & 0xff00] as unknown as Groups)}/120`;
+}
+
 /** The network that an address belongs to; undefined outside fdaa::/16 and for `fdaa::3`, which belongs to all. */
 export function networkOf(address: Ip6): NetworkId | undefined {
   const groups = groupsOf(address);

@@ -52,7 +52,7 @@ export const rulesGuard: Guard = {
 };
 
 /** A network's table. Any number but the kernel's own 253 to 255, which no network id turns into. */
-function tableOf(network: NetworkId): number {
+export function tableOf(network: NetworkId): number {
   return (network ^ 0x2000_0000) >>> 0;
 }
 

@@ -76,7 +76,8 @@ export class Namespace {
 
   /** Every process in the network namespace. A process group would not be enough: Postgres backends have their own sessions. */
   members(): readonly number[] {
-    return processesIn(this.#inode);
+    // Once it is let go, its number may be another namespace's, and whoever asks may be about to kill.
+    return this.#closed ? [] : processesIn(this.#inode);
   }
 
   /** Lets go. The namespaces end with their last process. */

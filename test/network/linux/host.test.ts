@@ -1,25 +1,25 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { existsSync, rmSync, statSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { startLab, until, type Lab } from "../support/lab.ts";
 import { NO_LAB, NO_ROOT } from "../support/possible.ts";
-import { processesIn } from "../support/processes.ts";
+import { isRunning, running, type Running } from "../support/processes.ts";
 
 const NET = 0x18;
 
 describe.skipIf(NO_LAB || NO_ROOT)("host mode", () => {
   let name: string;
   let node: Lab | undefined;
-  const spaces = new Set<string>();
+  let started: Running[] = [];
 
   beforeEach(() => {
     name = `fctest-${randomBytes(3).toString("hex")}`;
   });
   afterEach(async () => {
     await node?.end();
-    for (const space of spaces) for (const pid of processesIn(space)) process.kill(pid, "SIGKILL");
-    spaces.clear();
+    for (const one of started) if (isRunning(one)) process.kill(one.pid, "SIGKILL");
+    started = [];
     if (existsSync(`/run/netns/${name}`)) execFileSync("ip", ["netns", "del", name]);
     rmSync(`/run/flycast/${name}`, { recursive: true, force: true });
   });
@@ -35,7 +35,7 @@ describe.skipIf(NO_LAB || NO_ROOT)("host mode", () => {
     const members = () => lab.tell<number[]>({ do: "members", machine });
     await expect.poll(async () => (await members()).length).toBe(2);
     const pids = await members();
-    spaces.add(readlinkSync(`/proc/${pids[0]}/ns/net`));
+    started.push(...pids.flatMap((pid) => running(pid) ?? []));
     return pids;
   }
 
@@ -43,13 +43,13 @@ describe.skipIf(NO_LAB || NO_ROOT)("host mode", () => {
     const first = await live();
     const a1 = await first.place("0000000000000a", NET, 1);
     await first.place("0000000000000b", 0x19, 2);
-    const running = await startSleeper(first, "0000000000000a");
+    const pids = await startSleeper(first, "0000000000000a");
     await first.end();
-    await until(() => processesIn(readlinkSync(`/proc/${running[0]}/ns/net`)).length === 2);
+    expect(started.every(isRunning)).toBe(true);
 
     const second = await live();
     expect(await second.place("0000000000000a", NET, 1)).toEqual(a1);
-    expect(await second.tell({ do: "members", machine: "0000000000000a" })).toEqual(running);
+    expect(await second.tell({ do: "members", machine: "0000000000000a" })).toEqual(pids);
     await second.tell({ do: "listen-private", port: 80 });
     await second.tell({ do: "doors" });
     const b = await second.place("0000000000000b", 0x19, 2);
@@ -60,20 +60,20 @@ describe.skipIf(NO_LAB || NO_ROOT)("host mode", () => {
     expect((await curl("0000000000000b", "http://[fdaa:0:19:0:1::1]/")).out).toBe(`${b.address} fdaa:0:19:0:1::1 80`);
 
     await second.tell({ do: "unplace", machine: "0000000000000a" });
-    await until(() => running.every((pid) => !existsSync(`/proc/${pid}`)));
+    await until(() => !started.some(isRunning));
   });
 
   test("an asleep Machine's place and unfinished ones are strays: the next node removes their links", async () => {
     const first = await live();
     await first.place("0000000000000a", NET, 1);
     await first.place("0000000000000b", NET, 2);
-    const running = await startSleeper(first, "0000000000000a");
+    await startSleeper(first, "0000000000000a");
     await first.end();
 
     const second = await live();
     // One Machine that runs, and one namespace that this life keeps ready.
     await expect.poll(async () => (await second.tell<string[]>({ do: "links" })).length).toBe(2);
-    for (const pid of running) process.kill(pid, "SIGKILL");
+    for (const { pid } of started) process.kill(pid, "SIGKILL");
     await second.end();
 
     const third = await live();

@@ -105,6 +105,10 @@ describe.skipIf(NO_LAB).each(USERS)("a Machine's place (uid %i)", (uid) => {
     const links = await lab.tell<string[]>({ do: "links" });
     await lab.tell({ do: "unplace", machine: "a3" });
     expect((await lab.tell<string[]>({ do: "links" })).length).toBe(links.length - 1);
+    // The kernel gives the number of the namespace to the next one: a place that is gone has no members, whoever has it.
+    await lab.place("a4", NET, 4);
+    await lab.tell({ do: "start", machine: "a4", command: ["sleep", "1000"] });
+    expect(await lab.tell({ do: "members", machine: "a3" })).toEqual([]);
     await lab.tell({ do: "unplace", machine: "a3" });
     await lab.place("a3", NET, 3);
     // Even while the old one is still being taken down.

@@ -1,0 +1,147 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import type { Clock } from "../../core/clock.ts";
+import { sleep } from "../../core/clock.ts";
+import { AppError } from "../../core/errors.ts";
+import { ms } from "../../core/units.ts";
+import { mustRun, run, systemPath } from "../linux/run.ts";
+import { DEVICE } from "./rules.ts";
+
+/** What WireGuard must know of a client. */
+export interface Tunnel {
+  /** Base64. */
+  readonly publicKey: string;
+  /** The only sources that it may use, in CIDR form. */
+  readonly cidr: string;
+}
+
+export interface DeviceOptions {
+  /** File with the private key in base64. */
+  readonly keyFile: string;
+  readonly clock: Clock;
+  /** Called when the tunnels have ended by themselves. */
+  readonly onEnded: () => void;
+}
+
+/** IPv6 over Ethernet less WireGuard's 60 bytes (and 20 that IPv6 outside would take), as clients set it too. */
+const MTU = 1420;
+const POLL = ms(10);
+const START_TRIES = 500;
+
+/**
+ * The WireGuard interface in our namespace: the kernel's, or wireguard-go on a tun device where the kernel has none.
+ * Changes name the clients that they are about, so they never disturb the tunnels of others.
+ */
+export class Device {
+  readonly #options: DeviceOptions;
+  #process: ChildProcess | undefined;
+  #closing = false;
+  #port = 0;
+
+  private constructor(options: DeviceOptions) {
+    this.#options = options;
+  }
+
+  /** UDP port on which WireGuard listens in our namespace. */
+  get port(): number {
+    return this.#port;
+  }
+
+  /** @errors missing_tool, no_privilege, internal */
+  static async open(options: DeviceOptions): Promise<Device> {
+    const device = new Device(options);
+    try {
+      await device.#start();
+    } catch (thrown) {
+      await device.close();
+      throw thrown;
+    }
+    return device;
+  }
+
+  async #start(): Promise<void> {
+    if ((await run(["wg", "--version"])).code !== 0) {
+      throw new AppError("missing_tool", "the WireGuard gateway needs the program wg (package wireguard-tools)");
+    }
+    // An earlier life in the same namespace may have left one (host mode).
+    await run(["ip", "link", "del", "dev", DEVICE]);
+    const inKernel = await run(["ip", "link", "add", "dev", DEVICE, "type", "wireguard"]);
+    if (inKernel.code !== 0) await this.#startProgram();
+    await mustRun(["wg", "set", DEVICE, "private-key", this.#options.keyFile]);
+    await mustRun(["ip", "link", "set", "dev", DEVICE, "mtu", `${MTU}`, "addrgenmode", "none", "up"]);
+    this.#port = Number((await mustRun(["wg", "show", DEVICE, "listen-port"])).trim());
+  }
+
+  async #startProgram(): Promise<void> {
+    // It ends with us, however we end.
+    const argv = ["--pdeathsig", "KILL", "wireguard-go", "--foreground", DEVICE];
+    const child = spawn("setpriv", argv, {
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { PATH: systemPath(), LOG_LEVEL: "error" },
+    });
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said = (said + text).slice(-2000);
+    });
+    let ended = false;
+    child.once("error", () => {
+      ended = true;
+    });
+    child.once("exit", () => {
+      ended = true;
+      if (this.#process !== child) return;
+      this.#process = undefined;
+      if (!this.#closing) this.#options.onEnded();
+    });
+    for (let tries = 0; !ended && tries < START_TRIES; tries++) {
+      // It listens for `wg` once its interface is there.
+      if ((await run(["wg", "show", DEVICE, "listen-port"])).code === 0) {
+        this.#process = child;
+        return;
+      }
+      await sleep(this.#options.clock, POLL);
+    }
+    child.kill("SIGKILL");
+    throw startError(said);
+  }
+
+  /** Lets clients in. */
+  async add(tunnels: readonly Tunnel[]): Promise<void> {
+    const sections = tunnels.map(({ publicKey, cidr }) => `[Peer]\nPublicKey = ${publicKey}\nAllowedIPs = ${cidr}\n`);
+    await this.#told(["sh", "-c", `cat | wg addconf ${DEVICE} /dev/stdin`], sections.join(""));
+  }
+
+  /** Cuts clients off: not one packet more is read from them. */
+  async remove(publicKeys: readonly string[]): Promise<void> {
+    await this.#told(["wg", "set", DEVICE, ...publicKeys.flatMap((key) => ["peer", key, "remove"])]);
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    const child = this.#process;
+    this.#process = undefined;
+    if (child !== undefined) {
+      const gone = once(child, "exit");
+      child.kill("SIGKILL");
+      await gone;
+    }
+    await run(["ip", "link", "del", "dev", DEVICE]);
+  }
+
+  async #told(argv: readonly string[], input = ""): Promise<void> {
+    await mustRun(argv, input);
+  }
+}
+
+function startError(said: string): AppError {
+  if (/ENOENT|No such file or directory.*wireguard-go|failed to execute wireguard-go/.test(said)) {
+    return new AppError(
+      "missing_tool",
+      "this kernel has no WireGuard, and the program wireguard-go (package wireguard-go) is not installed",
+    );
+  }
+  if (/\/dev\/net\/tun/.test(said)) {
+    return new AppError("no_privilege", "the WireGuard gateway needs /dev/net/tun, which cannot be opened here");
+  }
+  return new AppError("internal", `wireguard-go did not start: ${said.trim().split("\n").at(-1) ?? ""}`);
+}
