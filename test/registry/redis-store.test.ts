@@ -149,6 +149,29 @@ describe.skipIf(!hasRedis)("with a Redis server (needs redis-server)", () => {
     expect(notices[0]).toContain("is away");
   });
 
+  test("a node starts without Redis from what it knew, and catches up when Redis is back", async () => {
+    const own = await RedisServer.start();
+    onTestFinished(() => own.stop());
+    const dir = await temporaryFolder();
+    const first = await open(dir, "offline", { url: own.url });
+    const other = await node("offline", { url: own.url });
+    await makeApp(first, "known");
+    await first.close();
+    await makeApp(other, "missed");
+    await own.kill();
+    const notices: string[] = [];
+    const again = await open(dir, "offline", { url: own.url, onNotice: (message) => notices.push(message) });
+    onTestFinished(() => again.close());
+    expect(notices[0]).toContain("goes on with what it knew");
+    expect([...again.view.apps()].map(({ name }) => name as string)).toEqual(["known"]);
+    await expect(makeApp(again, "x")).rejects.toMatchObject({ code: "node_unreachable" });
+    await own.up();
+    await until(again, () => again.view.app(appName("missed")) !== undefined);
+    await expect
+      .poll(() => makeApp(again, "new").catch(() => undefined), { timeout: 20_000 })
+      .toMatchObject({ name: "new" });
+  });
+
   test("Redis is killed while nodes write: what was acknowledged is there, once, and no number was given twice", async () => {
     const own = await RedisServer.start();
     onTestFinished(() => own.stop());

@@ -68,5 +68,7 @@ async function ensureHome(catalogue: Catalogue, commands: Registry["commands"]):
       if (!(thrown instanceof AppError && thrown.code === "name_taken")) throw thrown;
     });
   }
-  await commands.ensureNetwork(PERSONAL_ORG, DEFAULT_NETWORK);
+  if (catalogue.networkNamed(PERSONAL_ORG, DEFAULT_NETWORK) === undefined) {
+    await commands.ensureNetwork(PERSONAL_ORG, DEFAULT_NETWORK);
+  }
 }

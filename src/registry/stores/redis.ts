@@ -1,8 +1,11 @@
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Redis } from "ioredis";
+import { AppError } from "../../core/errors.ts";
 import type { HostId } from "../../core/ids.ts";
 import type { CommandQueue } from "../command-queue.ts";
 import { createCatalogueRegistry, type HostRegistry } from "./catalogue-registry.ts";
+import { OfflineCopy } from "./offline-copy.ts";
 import { openStateFolder, type StateFolderOptions } from "./opened-folder.ts";
 import { redisConnection, redisError, shownUrl, type Dial } from "./redis-connection.ts";
 import { HostBeats, type HostBeat } from "./redis-hosts.ts";
@@ -33,9 +36,10 @@ const BLOCK = 5000;
 /**
  * A registry that many nodes share. A command is decided here and appended there only if nobody else has written since;
  * otherwise it is decided again. Every node follows the stream of records, so all views become the same in the same order.
- * Without Redis all views go on as they were, and commands are refused (`node_unreachable`).
+ * Without Redis all views go on as they were, and commands are refused (`node_unreachable`). A node can even start without it,
+ * from the copy that it keeps in its state folder.
  * How durable an acknowledgement is, is Redis' to say: with `appendonly yes` and `appendfsync always` as the file store.
- * @errors node_unreachable, state_locked, state_newer, state_damaged, no_privilege
+ * @errors node_unreachable (and there is no copy), state_locked, state_newer, state_damaged, no_privilege
  */
 export async function openRedisRegistry(options: RedisRegistryOptions): Promise<RedisRegistry> {
   const { url, clock, random, onNotice } = options;
@@ -50,10 +54,14 @@ export async function openRedisRegistry(options: RedisRegistryOptions): Promise<
     folder.host,
     options.about ?? "",
   );
+  const copy = new OfflineCopy(join(folder.dir, "registry-copy"), clock, onNotice);
   let log: RedisLog | undefined;
+  let saveLast = async (): Promise<void> => undefined;
   const end = async (): Promise<void> => {
     follow.stop();
+    copy.stop();
     await log?.close();
+    await saveLast();
     await beats.stop();
     redis.disconnect();
     follower.disconnect();
@@ -62,8 +70,9 @@ export async function openRedisRegistry(options: RedisRegistryOptions): Promise<
   const follow = new Follower(follower, onNotice, shownUrl(url));
   try {
     const keys = redisKeys(options.prefix ?? "flycast");
-    await Promise.all([redis.connect(), follower.connect()]);
-    const { catalogue, seq, snapshotSeq } = await loadFromRedis(redis, keys);
+    const { catalogue, seq, snapshotSeq } = await load(redis, follower, keys, copy, (thrown) => {
+      onNotice(`${redisError(url, thrown).message}; this node goes on with what it knew, and changes wait`);
+    });
     const registry = await createCatalogueRegistry({
       catalogue,
       seq,
@@ -76,6 +85,8 @@ export async function openRedisRegistry(options: RedisRegistryOptions): Promise<
         const snapshotAfter = options.snapshotAfter ?? 2000;
         log = new RedisLog({ redis, keys, catalogue, snapshotSeq, snapshotAfter, random, queue, onNotice, explain });
         follow.begin(keys.log, queue, log);
+        copy.keep(catalogue, () => queue().seq);
+        saveLast = () => copy.save(catalogue, queue().seq);
         return log;
       },
       close: end,
@@ -85,6 +96,26 @@ export async function openRedisRegistry(options: RedisRegistryOptions): Promise<
   } catch (thrown) {
     await end();
     throw redisError(url, thrown);
+  }
+}
+
+/** From Redis; where that is away, from the copy. Throws why Redis is away when there is none. */
+async function load(
+  redis: Redis,
+  follower: Redis,
+  keys: ReturnType<typeof redisKeys>,
+  copy: OfflineCopy,
+  onAway: (thrown: unknown) => void,
+): Promise<Awaited<ReturnType<typeof loadFromRedis>>> {
+  try {
+    await Promise.all([redis.connect(), follower.connect()]);
+    return await loadFromRedis(redis, keys);
+  } catch (thrown) {
+    if (thrown instanceof AppError) throw thrown;
+    const known = await copy.load();
+    if (known === undefined) throw thrown;
+    onAway(thrown);
+    return { ...known, snapshotSeq: known.seq };
   }
 }
 
