@@ -7,7 +7,14 @@ import { AppError } from "../../src/core/errors.ts";
 import type { MachineId } from "../../src/core/ids.ts";
 import type { DialAddress } from "../../src/network/plane.ts";
 import { KeyWatcher } from "../../src/proxy/postgres/key-watcher.ts";
-import { fatalError, parseFirstMessage, sqlStateOf, startupMessage } from "../../src/proxy/postgres/messages.ts";
+import {
+  fatalError,
+  parseFirstMessage,
+  sqlStateOf,
+  startupMessage,
+  type FirstMessage,
+} from "../../src/proxy/postgres/messages.ts";
+import { parseProxyHeader } from "../../src/proxy/handlers/proxy-protocol-parse.ts";
 import { SessionState } from "../../src/proxy/postgres/session-state.ts";
 import { temporaryAuthority } from "../../src/proxy/tls/authority.ts";
 import { ending, open, read, readAll, upstream, world } from "./fixture.ts";
@@ -41,20 +48,29 @@ interface FakeServer {
   readonly cancelled: string[];
 }
 
+const OTHER: FirstMessage = { kind: "other" };
+
 /** A server that answers beginnings as Postgres does: sessions echo what follows, `notYet` of them are refused with 57P03. */
-async function postgres(key: Buffer, notYet = 0): Promise<FakeServer> {
+async function postgres(key: Buffer, notYet = 0, behindProxyHeader = false): Promise<FakeServer> {
   const heard: string[] = [];
   const cancelled: string[] = [];
   let refusals = notYet;
   const address = await upstream((socket: Socket) => {
-    socket.once("data", (bytes) => {
-      const first = parseFirstMessage(bytes)?.value;
-      heard.push(first?.kind ?? "nothing");
-      if (first?.kind === "cancel") {
+    let received = Buffer.alloc(0);
+    socket.on("data", function listen(chunk: Buffer) {
+      received = Buffer.concat([received, chunk]);
+      const header = behindProxyHeader ? parseProxyHeader(received) : undefined;
+      if (header?.kind === "more") return;
+      const bytes = received.subarray(header?.kind === "header" ? header.length : 0);
+      const first = header?.kind === "invalid" ? OTHER : parseFirstMessage(bytes)?.value;
+      if (first === undefined) return;
+      socket.off("data", listen);
+      heard.push(first.kind);
+      if (first.kind === "cancel") {
         cancelled.push(first.key.toString("hex"));
         return void socket.end();
       }
-      if (first?.kind !== "startup") return void socket.end();
+      if (first.kind !== "startup") return void socket.end();
       if (refusals-- > 0) return void socket.end(fatalError({ sqlState: "57P03", message: "starting up", hint: "" }));
       socket.write(Buffer.concat([AUTH_OK, keyData(key), READY]));
       socket.pipe(socket);
@@ -158,6 +174,19 @@ describe("cancelling", () => {
     await readAll(client);
     expect([one.cancelled, two.cancelled]).toEqual([[], [KEY2.toString("hex")]]);
     expect(w.pool.claims(M1) + w.pool.claims(M2)).toBe(2);
+  });
+
+  test("with proxy_proto the server's readiness and cancelling come with a header, too", async () => {
+    const w = await world();
+    const server = await postgres(KEY1, 2, true);
+    w.add(machine(M1, [service({ internalPort: 5432, handlers: ["proxy_proto"], proxyProtocol: "v2" })]), {
+      start: async () => [server.address],
+    });
+    await sessionOf(w.dial());
+    const client = w.dial();
+    client.write(cancelRequest(KEY1));
+    await readAll(client);
+    expect(server.cancelled).toEqual([KEY1.toString("hex")]);
   });
 
   test("a key that nobody saw goes to every running Machine, longer ones of protocol 3.2 too", async () => {

@@ -16,6 +16,7 @@ import { readPreface, type Preface } from "../preface.ts";
 import type { NodeReach } from "../reach.ts";
 import { toProxyError } from "../respond.ts";
 import { settle } from "../settle.ts";
+import { proxyHeaderFor } from "./proxy-protocol.ts";
 import { rawWork } from "./tcp.ts";
 
 /** How long a client may take to read why it was refused. */
@@ -75,7 +76,10 @@ async function session(
   first: Preface<FirstMessage>,
 ): Promise<void> {
   const hold = new Hold(socket, phases.limits().holdBuffer, first.rest);
-  const work: Work = { ...rawWork(connection, hold.signal, phases.clock.now()), probe: probeFor(phases, first.value) };
+  const work: Work = {
+    ...rawWork(connection, hold.signal, phases.clock.now()),
+    probe: probeFor(phases, connection, first.value),
+  };
   socket.resume();
   let reached;
   try {
@@ -146,12 +150,16 @@ function endableSession(
 }
 
 /** What is no Postgres at all (port 5432 is only a custom) is ready when the port accepts. */
-function probeFor(phases: Phases, first: FirstMessage): Work["probe"] {
+function probeFor(phases: Phases, connection: Connection, first: FirstMessage): Work["probe"] {
   if (first.kind === "other") return undefined;
   // The client's own names where they are in clear text: a wrong name would be a line in the server's log.
   const user = (first.kind === "startup" ? first.user : undefined) ?? "postgres";
   const database = (first.kind === "startup" ? first.database : undefined) ?? user;
-  return (socket) => isReady(socket, { user, database }, phases.clock, phases.limits().connectTimeout);
+  const header = proxyHeaderFor({ route: connection.route, connection });
+  return (socket) => {
+    if (header !== undefined) socket.write(header);
+    return isReady(socket, { user, database }, phases.clock, phases.limits().connectTimeout);
+  };
 }
 
 /**
@@ -202,6 +210,8 @@ async function cancel(
       try {
         const upstream = await reach.revisit(machine, service);
         if (upstream === undefined) return;
+        const header = proxyHeaderFor({ route: connection.route, connection });
+        if (header !== undefined) upstream.write(header);
         upstream.end(rest);
         upstream.resume();
         // The server closes when it has passed the signal on, and the client waits for that.

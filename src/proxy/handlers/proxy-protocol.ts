@@ -25,10 +25,9 @@ export const TLV = {
  * caller as we report it; destination: the Flycast address and port as the caller dialled them.
  * @source haproxy.org/download/3.0/doc/proxy-protocol.txt
  */
-export function proxyHeaderFor(work: Work): Buffer | undefined {
-  const { port } = work.route;
+export function proxyHeaderFor({ route, connection }: Pick<Work, "route" | "connection">): Buffer | undefined {
+  const { port } = route;
   if (!port.handlers.has("proxy_proto")) return undefined;
-  const { connection } = work;
   const source = connection.reported ?? connection.caller;
   if (port.proxyProtocol === "v2") return encodeV2(source, connection.destination, { tls: connection.tls });
   return encodeV1(source, connection.destination);
