@@ -3,7 +3,7 @@ import type { AppError } from "../core/errors.ts";
 import type { Monotonic, Port } from "../core/units.ts";
 import type { Service } from "../config/model.ts";
 import type { Endpoint } from "./pool.ts";
-import { START_BACKOFF } from "./transition.ts";
+import { START_BACKOFF } from "./endings.ts";
 
 /** One service of one Machine: what the path of a request has to know, in one small object. */
 export class ServiceSlot {

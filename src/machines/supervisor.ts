@@ -5,11 +5,12 @@ import type { Machine, MachineStatus } from "../registry/model.ts";
 import { announce } from "./announce.ts";
 import { ClaimDesk } from "./claim-desk.ts";
 import { Deeds } from "./deeds.ts";
-import { deferred, type Deferred } from "./deferred.ts";
 import type { Exit, RecoveredMachine } from "./driver.ts";
 import { Health } from "./health.ts";
 import { describeHolders } from "./holders.ts";
+import { describeStatus } from "./machine-status.ts";
 import { NamedTimers } from "./named-timers.ts";
+import { isAsleep, Outcomes } from "./outcomes.ts";
 import type { ClaimOutcome, ClaimRequest } from "./pool.ts";
 import type { Receipt } from "./receipts.ts";
 import { StartTurn } from "./start-turn.ts";
@@ -40,10 +41,7 @@ export class Supervisor {
   readonly #events: LifeEvent[] = [];
   #busy = false;
   #closed = false;
-  #starts: Deferred<void>[] = [];
-  /** Commands that wait for it to be down. */
-  readonly #ends = new Set<{ readonly to: Ending["to"]; readonly done: Deferred<void> }>();
-  readonly #watchers = new Set<{ readonly test: (state: MachineState) => boolean; readonly done: () => void }>();
+  readonly #outcomes = new Outcomes();
 
   constructor(machine: Machine, context: SupervisorContext) {
     this.machine = machine;
@@ -105,30 +103,31 @@ export class Supervisor {
   // ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Resolves when the driver has started it. Rejects when that failed, or another command ended it first. */
-  start(because: string): Promise<void> {
-    if (this.#state.kind === "started") return Promise.resolve();
+  async start(because: string): Promise<void> {
+    if (this.#busy) await Promise.resolve();
+    if (this.#state.kind === "started") return;
     const refused = this.#refused({ kind: "start", because });
-    if (refused !== undefined) return Promise.reject(refused);
-    const done = deferred<void>();
-    this.#starts.push(done);
+    if (refused !== undefined) throw refused;
+    const started = this.#outcomes.start();
     this.#requestStart(because);
-    return done.promise;
+    await started;
   }
 
   /** Resolves, with the claims that were cut, when it has come to that. Rejects where the command makes no sense. */
   async end(ending: Ending, drain: boolean): Promise<readonly Holder[]> {
+    // Called from within one of our own callbacks: when that is done, so that the command meets a whole state.
+    if (this.#busy) await Promise.resolve();
     // All claims count here, not only those that hold it up: a drain lets every one of them finish.
     const event: LifeEvent = { kind: "end", ending, claims: this.desk.ledger.count, drain };
     const refused = this.#refused(event);
     if (refused !== undefined) throw refused;
     this.#cut = [];
     this.#turn.leave();
-    if (ending.to !== "restart") this.#settleStarts(new AppError("PM10", `the start was cancelled: ${ending.because}`));
-    const end = { to: ending.to, done: deferred<void>() };
-    this.#ends.add(end);
+    if (ending.to !== "restart") this.#outcomes.cancelStarts(`the start was cancelled: ${ending.because}`);
+    const ended = this.#outcomes.end(ending.to);
     this.dispatch(event);
-    if (isDown(this.#state, ending.to)) this.#settleEnds(); // it was down already
-    await end.done.promise;
+    this.#outcomes.settle(this.#state); // it may have been down already
+    await ended;
     return this.#cut;
   }
 
@@ -156,13 +155,8 @@ export class Supervisor {
   }
 
   /** Resolves when the state passes the test: at once if it does now. */
-  until(test: (state: MachineState) => boolean, signal?: AbortSignal): Promise<void> {
-    if (test(this.#state)) return Promise.resolve();
-    return new Promise((resolve) => {
-      const watcher = { test, done: resolve };
-      this.#watchers.add(watcher);
-      signal?.addEventListener("abort", () => this.#watchers.delete(watcher), { once: true });
-    });
+  until(test: (state: MachineState) => boolean, signal: AbortSignal): Promise<void> {
+    return test(this.#state) ? Promise.resolve() : this.#outcomes.until(test, signal);
   }
 
   /** Stops watching; the Machine itself is left as it is. */
@@ -171,10 +165,7 @@ export class Supervisor {
     this.#turn.leave();
     this.#health?.stop();
     this.timers.clear();
-    const error = new AppError("PM10", "the node is going down");
-    this.#settleStarts(error);
-    for (const end of this.#ends) end.done.reject(error);
-    this.#ends.clear();
+    this.#outcomes.close();
   }
 
   // ── For the desk and the deeds ──────────────────────────────────────────────────────────────────────────────────
@@ -248,12 +239,7 @@ export class Supervisor {
     for (const effect of effects) this.#run(effect);
     this.#publish();
     if (next.kind !== before.kind) this.#entered(before, next, event);
-    for (const watcher of this.#watchers) {
-      if (!watcher.test(next)) continue;
-      this.#watchers.delete(watcher);
-      watcher.done();
-    }
-    this.#settleEnds();
+    this.#outcomes.settle(next);
     this.#context.moved(this.machine.id);
   }
 
@@ -345,12 +331,9 @@ export class Supervisor {
     this.desk.over();
   }
 
-  /** Those who wait for the outcome of a start, and the world, are told of a new state. */
+  /** The world is told of a new state. */
   #entered(before: MachineState, next: MachineState, event: LifeEvent): void {
     if (before.kind === "starting" && next.kind !== "started") this.desk.over();
-    if (next.kind === "started") this.#settleStarts(undefined);
-    else if (next.kind === "failed") this.#settleStarts(next.error);
-    else if (next.kind === "destroying") this.#settleStarts(new AppError("not_found", "the Machine was destroyed"));
     if (next.kind === "stopped") this.timers.arm("release", LONG_ASLEEP, () => void this.#deeds.release());
     else this.timers.disarm("release");
     const woken = this.desk.receipt?.generation === next.generation;
@@ -371,43 +354,14 @@ export class Supervisor {
     });
   }
 
-  #settleEnds(): void {
-    const up = this.#state.kind === "started" || this.#state.kind === "starting";
-    for (const end of this.#ends) {
-      if (!up && !isDown(this.#state, end.to)) continue;
-      this.#ends.delete(end);
-      if (up) end.done.reject(new AppError("conflict", `the Machine was started again: ${this.#state.because}`));
-      else end.done.resolve();
-    }
-  }
-
-  #settleStarts(error: AppError | undefined): void {
-    const starts = this.#starts;
-    this.#starts = [];
-    for (const start of starts) {
-      if (error === undefined) start.resolve();
-      else start.reject(error);
-    }
-  }
-
   #publish(): void {
-    const { clock } = this.#context;
-    const state = this.#state;
-    const now = clock.now();
-    const unhealthy = new Set<number>();
-    for (const slot of this.desk.ledger.slots()) if (slot.unhealthy) unhealthy.add(slot.port);
-    this.#context.publish(this.machine.id, {
-      state: state.kind,
-      generation: state.generation,
-      since: (clock.wall() - (now - state.since)) as MachineStatus["since"],
-      sinceMonotonic: state.since,
-      because: state.because,
-      pid: "pid" in state ? state.pid : undefined,
+    const status = describeStatus(this.#state, this.#context.clock, {
       checks: this.#health?.read().checks ?? [],
-      unhealthyPorts: unhealthy,
+      slots: this.desk.ledger.slots(),
       lastExit: this.#lastExit,
       lastFailure: this.#lastFailure,
     });
+    this.#context.publish(this.machine.id, status);
   }
 }
 
@@ -422,31 +376,4 @@ function isUp(state: MachineState): boolean {
 
 function isStarting(state: MachineState): boolean {
   return state.kind === "starting" || (state.kind === "stopping" && state.unborn);
-}
-
-function isAsleep(state: MachineState): boolean {
-  return isDown(state, "stopped") || state.kind === "suspended";
-}
-
-/** Whether an ending has come to pass: for `stopped`, nothing of the Machine runs. */
-function isDown(state: MachineState, to: Ending["to"]): boolean {
-  switch (state.kind) {
-    case "destroyed":
-      return true;
-    case "created":
-    case "stopped":
-    case "failed":
-      return to !== "destroyed";
-    case "suspended":
-      return to === "suspended";
-    case "starting":
-    case "started":
-    case "draining":
-    case "stopping":
-    case "suspending":
-    case "destroying":
-      return false;
-    default:
-      return assertNever(state);
-  }
 }

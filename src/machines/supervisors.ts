@@ -1,12 +1,12 @@
 import { AppError } from "../core/errors.ts";
 import type { AppName, MachineId } from "../core/ids.ts";
 import type { Milliseconds, Port } from "../core/units.ts";
-import type { AutostopMode } from "../config/model.ts";
 import type { Machine, MachineStateKind } from "../registry/model.ts";
 import type { RegistryChange } from "../registry/view.ts";
 import { AppChanges } from "./app-changes.ts";
 import { AutostopLoop } from "./autostop-loop.ts";
-import type { AutostopGroup, AutostopMachine, AutostopVerdict } from "./autostop.ts";
+import { floorOf, groupKey, groupsOf, isNeeded } from "./autostop-snapshot.ts";
+import type { AutostopVerdict } from "./autostop.ts";
 import type {
   AutostopSettings,
   Cut,
@@ -23,7 +23,7 @@ import type { Receipt } from "./receipts.ts";
 import { StartSlots } from "./start-slots.ts";
 import { Supervisor } from "./supervisor.ts";
 import type { SupervisorContext } from "./supervisor-context.ts";
-import { ending } from "./transition.ts";
+import { ending } from "./endings.ts";
 import { explain, type Holder, type WhyReport } from "./why.ts";
 
 /** The Machines of this node. Follows the registry: a Machine that appears there can be claimed at once. */
@@ -53,7 +53,7 @@ class Supervisors implements Machines {
     this.#slots = new StartSlots(options.limits, () => this.#slotFreed());
     this.#loop = new AutostopLoop(options.autostop, {
       clock,
-      groups: () => this.#groups(),
+      groups: () => groupsOf(this.#running, registry.view),
       act: (verdict) => this.#act(verdict),
     });
     this.#context = {
@@ -70,7 +70,7 @@ class Supervisors implements Machines {
       moved: (id) => this.#moved(id),
       changed: (app) => this.#changes.notify(app),
       wantsSlot: (app) => void this.#wantSlots.add(app),
-      isNeeded: (machine) => this.#isNeeded(machine),
+      isNeeded: (machine) => isNeeded(machine, this.#running, registry.view),
       isSuspended: (id) => this.#supervisors.get(id)?.state.kind === "suspended",
       forget: (id) => this.#forget(id),
     };
@@ -219,7 +219,7 @@ class Supervisors implements Machines {
     for (const supervisor of this.#supervisors.values()) {
       const { machine } = supervisor;
       if (machine.cordoned || this.#running.has(supervisor)) continue;
-      const floor = this.#floor(machine);
+      const floor = floorOf(machine, this.#options.registry.view);
       if (supervisor.wakeable && count(machine) >= floor) continue;
       running.set(groupKey(machine), count(machine) + 1);
       const because = supervisor.wakeable ? `min_machines_running = ${floor}` : "nothing but `up` would start it";
@@ -341,40 +341,6 @@ class Supervisors implements Machines {
 
   // ── Autostop ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  #groups(): readonly AutostopGroup[] {
-    const groups = new Map<string, AutostopGroup & { readonly machines: AutostopMachine[] }>();
-    for (const supervisor of this.#running) {
-      const { machine } = supervisor;
-      const key = groupKey(machine);
-      const group = groups.get(key) ?? {
-        app: machine.app,
-        region: machine.region,
-        processGroup: machine.config.processGroup,
-        floor: this.#floor(machine),
-        machines: [],
-      };
-      group.machines.push(this.#describe(supervisor));
-      groups.set(key, group);
-    }
-    return [...groups.values()];
-  }
-
-  #describe(supervisor: Supervisor): AutostopMachine {
-    const { machine, state, desk } = supervisor;
-    const slots = [...desk.ledger.slots()];
-    return {
-      id: machine.id,
-      generation: state.generation,
-      mode: autostopMode(machine),
-      ready: state.kind === "started",
-      claims: supervisor.holding,
-      full: slots.some((slot) => slot.inFlight >= slot.softLimit),
-      unhealthy: slots.some((slot) => slot.unhealthy),
-      idleSince: supervisor.idleSince,
-      cordoned: machine.cordoned,
-    };
-  }
-
   #act(verdict: AutostopVerdict): void {
     const { machine, generation, action, because } = verdict;
     const supervisor = this.#supervisors.get(machine);
@@ -382,37 +348,4 @@ class Supervisors implements Machines {
     supervisor.desk.emptying = action === "empty";
     if (action === "stop" || action === "suspend") this.propose(machine, { generation, action, because });
   }
-
-  /** `min_machines_running` where it counts: in the primary region, with autostop on. The larger of several services. */
-  #floor(machine: Machine): number {
-    if (machine.region !== this.#primaryRegion(machine)) return 0;
-    const floors = machine.config.services.map((s) => (s.autostop === "off" ? 0 : s.minMachinesRunning));
-    return Math.max(0, ...floors);
-  }
-
-  #isNeeded(machine: Machine): boolean {
-    const floor = this.#floor(machine);
-    if (floor === 0) return false;
-    const key = groupKey(machine);
-    let others = 0;
-    for (const one of this.#running) if (one.machine.id !== machine.id && groupKey(one.machine) === key) others++;
-    return others < floor;
-  }
-
-  /** An app that names none: where its first Machine stands. */
-  #primaryRegion(machine: Machine): string {
-    const { view } = this.#options.registry;
-    return view.app(machine.app)?.primaryRegion ?? view.machinesOf(machine.app)[0]?.region ?? machine.region;
-  }
-}
-
-function groupKey(machine: Machine): string {
-  return `${machine.app}/${machine.region}/${machine.config.processGroup}`;
-}
-
-/** `off` on any service keeps the Machine up; it is suspended only when all of them say so. */
-function autostopMode(machine: Machine): AutostopMode {
-  const modes = machine.config.services.map((service) => service.autostop);
-  if (modes.length === 0 || modes.includes("off")) return "off";
-  return modes.every((mode) => mode === "suspend") ? "suspend" : "stop";
 }

@@ -7,15 +7,12 @@
  *        ▲            │           │           └────> suspending ─> suspended ───────┘
  *        └── failed <─┘           └─ exits by itself ─> stopping (what is left is killed) ─> stopped
  */
-import { backoffDelay, type Backoff } from "../core/backoff.ts";
 import { AppError } from "../core/errors.ts";
 import { assertNever, err, ok, type Result } from "../core/result.ts";
-import { ms, type Milliseconds, type Monotonic } from "../core/units.ts";
-import type { Exit } from "./driver.ts";
-import type { AfterExit, Effect, Ending, Life, LifeEvent, MachineState, Step } from "./state.ts";
+import { ms, type Monotonic } from "../core/units.ts";
+import { describeExit, ending, finish, life, restartDelay } from "./endings.ts";
+import type { Effect, Ending, Life, LifeEvent, MachineState, Step } from "./state.ts";
 
-/** Between failed wakes, and between restarts by policy (design §4.2, wake). */
-export const START_BACKOFF: Backoff = { first: ms(500), max: ms(10_000) };
 /** A life of this length is no crash loop: restarts count from 0 again. */
 const STEADY_LIFE = ms(10_000);
 
@@ -288,60 +285,6 @@ function suspended(state: MachineState & { readonly kind: "suspending" }, now: M
   return putDown(next, state.next, now);
 }
 
-/** Nothing runs any more: what the ending wanted comes to pass. */
-function finish(state: MachineState, wanted: Ending, now: Monotonic): Step {
-  const base = life(state, now, wanted.because);
-  const restartAt = wanted.restartAfter === undefined ? undefined : ((now + wanted.restartAfter) as Monotonic);
-  const restart: Effect[] =
-    wanted.restartAfter === undefined
-      ? []
-      : [{ kind: "arm", timer: "restart", generation: state.generation, after: wanted.restartAfter }];
-  const restarts = restartAt === undefined ? 0 : state.restarts + 1;
-  switch (wanted.to) {
-    case "stopped":
-    case "suspended":
-      return { next: { ...base, kind: "stopped", restartAt, restarts }, effects: restart };
-    case "restart":
-      return {
-        next: { ...base, kind: "stopped", restartAt: undefined, restarts: 0 },
-        effects: [{ kind: "request-start", because: wanted.because }],
-      };
-    case "destroyed":
-      return { next: { ...base, kind: "destroying" }, effects: [{ kind: "driver-remove" }] };
-    case "failed": {
-      const failures = state.failures + 1;
-      const wait = backoffDelay(START_BACKOFF, failures);
-      const error = wanted.error ?? new AppError("PM02", wanted.because);
-      return {
-        next: { ...base, kind: "failed", error, failures, retryAt: (now + wait) as Monotonic, restartAt, restarts },
-        effects: [{ kind: "arm", timer: "retry", generation: state.generation, after: wait }, ...restart],
-      };
-    }
-    default:
-      return assertNever(wanted.to);
-  }
-}
-
-/** Undefined: it stays down until somebody wants it. */
-function restartDelay(state: MachineState, after: AfterExit, exit: Exit): Milliseconds | undefined {
-  const { policy, maxRetries } = after.restart;
-  if (policy === "no" || after.autoDestroy) return undefined;
-  if (policy === "on-failure" && (exit.code === 0 || after.wakeable)) return undefined;
-  if (policy === "on-failure" && state.restarts >= maxRetries) return undefined;
-  return backoffDelay(START_BACKOFF, state.restarts + 1);
-}
-
-/** `exit code 1`, `signal SIGKILL`; for people. */
-export function describeExit(exit: Exit): string {
-  if (exit.signal !== undefined) return `signal ${exit.signal}`;
-  return exit.code === undefined ? "nobody saw how" : `exit code ${exit.code}`;
-}
-
-/** An ending with nothing special about it. */
-export function ending(to: Ending["to"], because: string): Ending {
-  return { to, because, signal: undefined, timeout: undefined, restartAfter: undefined, error: undefined };
-}
-
 function clearAway(
   state: MachineState,
   wanted: Ending,
@@ -349,11 +292,6 @@ function clearAway(
   unborn: boolean,
 ): { readonly next: MachineState } {
   return { next: { ...life(state, now, wanted.because), kind: "stopping", unborn, ending: wanted } };
-}
-
-function life(state: Life, now: Monotonic, because: string): Life {
-  const { generation, process, failures, retryAt, restarts } = state;
-  return { generation, process, since: now, because, failures, retryAt, restarts };
 }
 
 function lose(error: AppError, cutOff: boolean): Effect {

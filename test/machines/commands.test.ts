@@ -123,6 +123,18 @@ describe("start and stop", () => {
     expect(w.registry.view.status(ONE)).toMatchObject({ state: "started", generation: 2 });
   });
 
+  test("a command from within an event meets a whole state", async () => {
+    const done: Promise<string>[] = [];
+    const w = world([machine(1)], {
+      onEvent: (event) => {
+        if (event.event === "started") done.push(code(w.machines.stop(ONE, { because: "at once" })));
+      },
+    });
+    await w.machines.start(ONE, "a command");
+    expect(await Promise.all(done)).toEqual(["resolved"]);
+    expect(w.state(1)).toBe("stopped");
+  });
+
   test("wait resolves in the state that is waited for, and gives up in time", async () => {
     const w = world([machine(1)]);
     const started = w.machines.wait(ONE, ["started"], seconds(60));

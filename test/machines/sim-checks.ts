@@ -64,6 +64,8 @@ export function checkGrant(sim: Simulation, held: ModelClaim, work: Work): void 
   if (count > limit) model.violated(`${count} claims on ${held.machine}, whose hard limit is ${limit}`);
   if (machine.cordoned) model.violated(`a claim on ${held.machine}, which is cordoned`);
   if (!RUNS.includes(status.state)) model.violated(`a claim on ${held.machine}, which is ${status.state}`);
+  const overdue = sim.clock.now() - status.sinceMonotonic > SIM_LIMITS.wakeTimeout;
+  if (status.state === "starting" && overdue) model.violated(`a claim waits for ${held.machine}, whose start hangs`);
   if (status.unhealthyPorts.has(held.service)) model.violated(`a claim on ${held.machine}, which is unhealthy`);
   if (!work.wake && service.autostart && status.state === "starting") {
     model.violated(`${held.machine} starts, and took what may not wake`);

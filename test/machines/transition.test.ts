@@ -2,8 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AppError } from "../../src/core/errors.ts";
 import { ms, type Monotonic } from "../../src/core/units.ts";
+import { ending } from "../../src/machines/endings.ts";
 import type { AfterExit, Effect, LifeEvent, MachineState } from "../../src/machines/state.ts";
-import { ending, newMachine, transition } from "../../src/machines/transition.ts";
+import { newMachine, transition } from "../../src/machines/transition.ts";
 
 const START = 1_000_000 as Monotonic;
 const ERROR = new AppError("PM02");
