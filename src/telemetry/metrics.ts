@@ -3,7 +3,7 @@ import { systemClock, type Clock } from "../core/clock.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { AppName, MachineId } from "../core/ids.ts";
 import type { Monotonic } from "../core/units.ts";
-import type { RegistryView } from "../registry/view.ts";
+import type { ChangeFeed, RegistryView } from "../registry/view.ts";
 import { family, type Sample } from "./exposition.ts";
 import { DENIALS, DNS_RCODES, DNS_TYPES, DNS_VIEWS, oneOf } from "./label-sets.ts";
 import { Traffic } from "./traffic.ts";
@@ -81,6 +81,8 @@ export interface Metrics {
   readonly forgetMachine: (app: AppName, machine: MachineId) => void;
   readonly forgetApp: (app: AppName) => void;
   readonly observe: (observed: Observed) => void;
+  /** Observes the view, and forgets Machines and apps when they go. Gives what ends it. */
+  readonly follow: (registry: { readonly view: RegistryView; readonly changes: ChangeFeed }) => () => void;
   readonly contentType: string;
   /** All of it in Prometheus' text format. */
   readonly text: () => Promise<string>;
@@ -169,8 +171,28 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     }
   };
 
+  const observe = (more: Observed): void => {
+    observed = { ...observed, ...more };
+  };
+  const forgetApp = (app: AppName): void => traffic.forgetApp(app);
+  const forgetMachine = (app: AppName, machine: MachineId): void => {
+    traffic.forgetMachine(app, machine);
+    stopping.delete(machine);
+    waking.delete(machine);
+  };
+
   return {
     machineEvent,
+    observe,
+    forgetApp,
+    forgetMachine,
+    follow: ({ view, changes }) => {
+      observe({ view });
+      return changes.subscribe((change) => {
+        if (change.kind === "machine" && change.gone) forgetMachine(change.app, change.id);
+        if (change.kind === "app" && view.app(change.name) === undefined) forgetApp(change.name);
+      });
+    },
     settled: ({ work, machine, code, bytesIn, bytesOut, status }) => {
       if (code !== undefined) errors.inc({ code });
       if (work === undefined) return;
@@ -185,15 +207,6 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     },
     error: (code) => errors.inc({ code }),
     connected: (app, service, machine, seconds) => traffic.connected({ app, service, machine }, seconds),
-    forgetMachine: (app, machine) => {
-      traffic.forgetMachine(app, machine);
-      stopping.delete(machine);
-      waking.delete(machine);
-    },
-    forgetApp: (app) => traffic.forgetApp(app),
-    observe: (more) => {
-      observed = { ...observed, ...more };
-    },
     contentType: prom.contentType,
     text: async () => {
       const denied = await observed.denied?.().catch(() => undefined);

@@ -13,6 +13,8 @@ import {
   type SettledWork,
 } from "../../src/telemetry/metrics.ts";
 import { escapeLabel, family, histogramFamily } from "../../src/telemetry/exposition.ts";
+import { NEVER_STARTED } from "../../src/registry/model.ts";
+import { defaultNetwork, iad, machineConfig, openRegistry, personal, temporaryFolder } from "../registry/support.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 
 // What the proxy, the Machines and the DNS server say is what is counted, as the compiler sees it.
@@ -110,6 +112,26 @@ describe("metrics", () => {
     expect(gone.get('fly_edge_data_in{app="web",region="dev",host="0000"}')).toBe(7);
     metrics.forgetApp(web);
     expect([...(await samples(metrics)).keys()].filter((name) => name.includes('app="web"'))).toEqual([]);
+  });
+
+  test("follow the registry: Machines by state and region, and nothing of what has gone", async () => {
+    const { registry } = await openRegistry(await temporaryFolder());
+    const metrics = createMetrics();
+    const stop = metrics.follow(registry);
+    const { name } = await registry.commands.createApp({ name: web, org: personal, network: defaultNetwork });
+    const made = await registry.commands.createMachine({ app: name, region: iad, config: machineConfig() });
+    registry.setStatus(made.id, { ...NEVER_STARTED, state: "started" });
+    metrics.settled(settled({ machine: made.id, bytesIn: 3 }));
+    const up = await samples(metrics);
+    expect(up.get('flycast_machines{state="started"}')).toBe(1);
+    expect(up.get(`fly_app_tcp_connects_count{app="web",region="iad",host="0000",instance="${made.id}"}`)).toBe(1);
+    await registry.commands.removeMachine(made.id);
+    const removed = await samples(metrics);
+    expect([...removed.keys()].filter((key) => key.includes(made.id))).toEqual([]);
+    expect(removed.get('fly_edge_data_in{app="web",region="dev",host="0000"}')).toBe(3);
+    await registry.commands.destroyApp(name);
+    expect([...(await samples(metrics)).keys()].filter((key) => key.includes('"web"'))).toEqual([]);
+    stop();
   });
 
   test("tell wakes by what they came to, and how long each phase took", async () => {
