@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
 import { cannotPlay, clean, copyOf, curl, leftovers, run, Up, type Who } from "../e2e/support.ts";
@@ -18,7 +20,10 @@ for (const who of ["user", "denied"] satisfies Who[]) {
       });
 
       test("a note wakes the app and its database, survives their sleep, and can be read with psql", async () => {
-        node = new Up(copyOf(EXAMPLE, who), who);
+        const folder = copyOf(EXAMPLE, who);
+        const file = join(folder, "flycast.toml");
+        writeFileSync(file, readFileSync(file, "utf8").replace('"10s"', '"1s"'));
+        node = new Up(folder, who);
         const notes = await node.published("notes", 80);
         const db = await node.published("db", 5432);
         expect((await curl("-d", "remember the milk", `http://${notes}/`)).out).toBe("1 remember the milk\n");

@@ -82,6 +82,13 @@ export class StaticPool implements MachinePool {
     this.setState(id, state);
   }
 
+  /** What failed or is stopping can be started again. */
+  forgive(id: MachineId): void {
+    const entry = this.#entry(id);
+    entry.cause = undefined;
+    if (entry.state === "failed" || entry.state === "stopping") this.setState(id, "stopped");
+  }
+
   /** Starts it without anybody asking. */
   async start(id: MachineId): Promise<void> {
     await this.#start(this.#entry(id));
@@ -145,6 +152,8 @@ export class StaticPool implements MachinePool {
     this.setState(entry.machine.id, "starting");
     entry.endpoint = entry.behaviour.start(generation).then(
       (addresses) => {
+        // Ended meanwhile: another life may be on its way.
+        if (entry.generation !== generation || entry.state !== "starting") throw new AppError("machine_exited");
         const startedAt = this.#clock.now();
         const endpoint: Endpoint = { generation, addresses, startedAt, waking: true };
         entry.known = endpoint;
@@ -152,8 +161,10 @@ export class StaticPool implements MachinePool {
         return endpoint;
       },
       (error: AppError) => {
-        entry.cause = error;
-        this.end(entry.machine.id, error, "failed");
+        if (entry.generation === generation && entry.state === "starting") {
+          entry.cause = error;
+          this.end(entry.machine.id, error, "failed");
+        }
         throw error;
       },
     );
