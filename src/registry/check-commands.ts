@@ -47,6 +47,24 @@ export function createOrganisation(
   });
 }
 
+export function updateOrganisation(
+  state: Catalogue,
+  slug: OrgSlug,
+  change: { readonly name?: string; readonly user?: string | undefined },
+): Decision<Organisation> {
+  const old = state.organisation(slug);
+  if (old === undefined) return refuse("not_found", `there is no organisation "${slug}"`);
+  if (change.name !== undefined && !TITLE.test(change.name)) {
+    return refuse("invalid", "an organisation's name has 1 to 100 printable characters");
+  }
+  const value: Organisation = {
+    ...old,
+    ...(change.name === undefined ? {} : { name: change.name }),
+    ...("user" in change ? { user: change.user } : {}),
+  };
+  return ok({ events: [{ kind: "organisation", value }], value });
+}
+
 export function ensureNetwork(state: Catalogue, org: OrgSlug, name: NetworkName, draws: Draws): Decision<Network> {
   if (state.organisation(org) === undefined) return refuse("not_found", `there is no organisation "${org}"`);
   const existing = state.networkNamed(org, name);
@@ -89,6 +107,7 @@ export function updateApp(
     ...(change.idleSessions === undefined ? {} : { idleSessions: change.idleSessions }),
     ...("tls" in change ? { tls: change.tls } : {}),
   };
+  if (JSON.stringify(value) === JSON.stringify(old)) return ok({ events: [], value: old });
   return ok({ events: [{ kind: "app", value }], value });
 }
 

@@ -6,7 +6,7 @@ import { machineAddress } from "../network/address.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { NewMachine } from "./commands.ts";
 import { draw, noApp, noMachine, readU32, refuse, type Decision, type Draws } from "./decision.ts";
-import { canonicalConfig, runsTheSame } from "./machine-codec.ts";
+import { canonicalConfig, runsTheSame, toJson } from "./machine-codec.ts";
 import { madeUpName } from "./machine-name.ts";
 import type { Machine, MachineConfig } from "./model.ts";
 
@@ -66,6 +66,12 @@ export function updateMachine(
     const problem = machineNameProblem(state, old.app, change.name, id);
     if (problem !== undefined) return err(problem);
   }
+  const isSame =
+    (change.name ?? old.name) === old.name &&
+    (change.cordoned ?? old.cordoned) === old.cordoned &&
+    toJson(config.value) === toJson(old.config);
+  // A reload asks for what is there already, for every Machine: nothing is written and nobody is told.
+  if (isSame) return ok({ events: [], value: old });
   const newVersion = !runsTheSame(old.config, config.value);
   const value: Machine = {
     ...old,

@@ -15,6 +15,7 @@ export type Run = <T>(decide: (state: Catalogue, draws: Draws) => Decision<T>) =
 export function createCommands(run: Run): Commands {
   return {
     createOrganisation: (input) => run((state, draws) => check.createOrganisation(state, input, draws)),
+    updateOrganisation: (slug, change) => run((state) => check.updateOrganisation(state, slug, change)),
     ensureNetwork: (org, name) => run((state, draws) => check.ensureNetwork(state, org, name, draws)),
     createApp: (input) => run((state, draws) => check.createApp(state, input, draws)),
     updateApp: (name, change) => run((state) => check.updateApp(state, name, change)),

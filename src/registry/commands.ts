@@ -40,6 +40,8 @@ export interface NewMachine {
 export interface Commands {
   /** Makes the organisation together with its `default` network. */
   createOrganisation(input: { slug: OrgSlug; name?: string; user?: string | undefined }): Promise<Organisation>;
+  /** Each field only where it is given. */
+  updateOrganisation(slug: OrgSlug, change: { name?: string; user?: string | undefined }): Promise<Organisation>;
   /** A network of that name; the existing one if there is one. */
   ensureNetwork(org: OrgSlug, name: NetworkName): Promise<Network>;
   createApp(input: NewApp): Promise<App>;

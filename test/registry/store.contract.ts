@@ -278,6 +278,17 @@ export function describeStore(name: string, makeHarness: () => Promise<StoreHarn
       expect(next.instance > first.instance).toBe(true);
     });
 
+    test("an update to what is there already changes nothing and tells nobody", async () => {
+      const app = await makeApp("web");
+      const machine = await registry.commands.createMachine({ app, region: iad, config: machineConfig(), name: "one" });
+      const told: string[] = [];
+      registry.changes.subscribe((change) => told.push(change.kind));
+      const change = { config: machineConfig(), name: "one", cordoned: false };
+      expect(await registry.commands.updateMachine(machine.id, change)).toBe(registry.view.machine(machine.id));
+      expect(await registry.commands.updateApp(app, { protocol: "auto" })).toBe(registry.view.app(app));
+      expect(told).toEqual([]);
+    });
+
     test("what the caller does to its own object later changes nothing", async () => {
       const app = await makeApp("web");
       const env: Record<string, string> = { A: "1" };
