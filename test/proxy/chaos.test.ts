@@ -59,7 +59,7 @@ test.each([1, 2, 3, 4])(
         if (client === undefined) continue;
         if (chance(0.3)) client.resetAndDestroy();
         else if (chance(0.5)) client.end();
-        else if (chance(0.3)) client.pause();
+        else if (chance(0.35)) client.pause();
         else if (client.writable) client.write("more");
       } else if (dice < 0.8) {
         const socket = [...upstreams][Math.floor(random() * upstreams.size)];

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { generateKeyPairSync, X509Certificate } from "node:crypto";
+import { generateKeyPairSync, randomBytes, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -106,6 +106,30 @@ describe("a port with tls", () => {
       alpn: undefined,
       version: "TLSv1.3",
     });
+  });
+
+  test("megabytes and a half-close go through the encryption whole", async () => {
+    const w = await secureWorld({ tls: { defaultSelfSigned: true } });
+    const client = dialTls(w, { ca: w.ca, servername: "app.flycast" });
+    await once(client, "secureConnect");
+    const sent = randomBytes(8 * 1024 * 1024);
+    client.end(sent);
+    expect((await readAll(client)).equals(sent)).toBe(true);
+    expect((await w.whenSettled(1))[0]).toMatchObject({ code: undefined, bytesIn: sent.length, bytesOut: sent.length });
+  });
+
+  test("a Machine's reset inside the encryption is no proper end to the client", async () => {
+    const authority = temporaryAuthority(NOW);
+    const w = await world({ more: { authority: () => authority } });
+    const address = await upstream((socket) => void socket.once("data", () => socket.resetAndDestroy()));
+    w.add(machine(M1, [service({ handlers: ["tls"], tls: { defaultSelfSigned: true } })]), {
+      start: async () => [address],
+    });
+    const client = dialTls(w, { ca: authority.cert, servername: "app.flycast" });
+    await once(client, "secureConnect");
+    client.write("x");
+    await ending(client);
+    expect((await w.whenSettled(1))[0]?.code).toBe("PC03");
   });
 
   test("a name that is not the app's is PT05, and wakes nobody", async () => {
