@@ -129,7 +129,7 @@ async function askInside(client: ApiClient): Promise<readonly Finding[]> {
   const entry = fileURLToPath(
     new URL(import.meta.url.endsWith(".ts") ? "./doctor-inside.ts" : "./doctor-inside.js", import.meta.url),
   );
-  const [file = "", ...args] = [...(await enterNetwork(client, {})), process.execPath, ...process.execArgv, entry];
+  const [file, ...args] = [...(await enterNetwork(client, {})), process.execPath, ...process.execArgv, entry];
   const { stdout } = await promisify(execFile)(file, args, { timeout: 20_000 });
   return JSON.parse(stdout) as readonly Finding[];
 }

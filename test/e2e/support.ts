@@ -50,7 +50,7 @@ export function asWho(who: Who): readonly string[] {
 /** Why this computer cannot play a part; undefined when it can. With CI=true it must. */
 export function cannotPlay(who: Who): string | undefined {
   if (who === "root" && process.getuid?.() !== 0) return "not root";
-  const [file = "true", ...args] = [...asWho(who), "true"];
+  const [file, ...args] = [...asWho(who), "true"];
   if (spawnSync(file, args).status === 0) return undefined;
   return `cannot become ${who} here`;
 }
@@ -124,7 +124,7 @@ export class Up {
   constructor(folder: string, who: Who, args: readonly string[] = []) {
     this.folder = folder;
     this.who = who;
-    const [file = "", ...rest] = [...asWho(who), process.execPath, FLYCAST, "up", folder, "--json", ...args];
+    const [file, ...rest] = [...asWho(who), process.execPath, FLYCAST, "up", folder, "--json", ...args];
     this.process = spawn(file, rest, {
       stdio: ["ignore", "pipe", "pipe"],
       cwd: folder,
@@ -183,11 +183,9 @@ export class Up {
 
   #take(event: UpEvent): void {
     this.events.push(event);
-    for (const waiter of [...this.#waiting]) {
-      if (!waiter.test(event)) continue;
-      this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-      waiter.resolve(event);
-    }
+    const fit = this.#waiting.filter((waiter) => waiter.test(event));
+    this.#waiting = this.#waiting.filter((waiter) => !fit.includes(waiter));
+    for (const waiter of fit) waiter.resolve(event);
   }
 }
 
