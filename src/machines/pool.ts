@@ -73,7 +73,7 @@ export interface MachinePool {
   claim(request: ClaimRequest): ClaimOutcome | Promise<ClaimOutcome>;
   /** Claims held for a service of a Machine, waiters included. */
   load(machine: MachineId, service: Port): number;
-  /** Whether autostop is emptying the Machine: the balancer puts it last. */
+  /** Whether autostop is emptying the Machine, or its first checks have not passed yet: the balancer puts it last. */
   emptying(machine: MachineId): boolean;
   /** Whether a claim with `wake` could succeed: asleep, startable, not in backoff. */
   startable(machine: MachineId): boolean;

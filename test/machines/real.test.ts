@@ -244,6 +244,16 @@ describe("with real processes and a real proxy", () => {
     expect(n.machines.receipt(machineId(1))?.checkPassed).toBeGreaterThan(0);
   });
 
+  test("a Machine that gave its place back while it slept is woken all the same", async () => {
+    const n = await node([ECHO], { interval: 10, idle: 20 });
+    const socket = n.dial();
+    expect(await ask(socket, "a")).toBe("1:a");
+    socket.end();
+    await n.happened("stopped");
+    await n.driver.release(machineId(1));
+    expect(await ask(n.dial(), "b")).toBe("1:b");
+  });
+
   test("a client that leaves while its Machine starts leaves nothing behind", async () => {
     const n = await node([ECHO.replace("server.listen", "setTimeout(() => server.listen").replace(/\)$/, "), 200)")]);
     const socket = n.dial();
