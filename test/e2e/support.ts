@@ -124,7 +124,15 @@ export class Up {
   constructor(folder: string, who: Who, args: readonly string[] = []) {
     this.folder = folder;
     this.who = who;
-    const [file, ...rest] = [...asWho(who), process.execPath, FLYCAST, "up", folder, "--json", ...args];
+    const [file = process.execPath, ...rest]: readonly string[] = [
+      ...asWho(who),
+      process.execPath,
+      FLYCAST,
+      "up",
+      folder,
+      "--json",
+      ...args,
+    ];
     this.process = spawn(file, rest, {
       stdio: ["ignore", "pipe", "pipe"],
       cwd: folder,
