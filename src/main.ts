@@ -11,16 +11,25 @@ import { apiHome, refuseRestartOnly, restartIfRunning } from "./api/machine-rule
 import { machineConfig } from "./api/machine-config.ts";
 import { listenApi, removeNodeFile, urlOf, writeNodeFile } from "./api/node-file.ts";
 import { PortMemory } from "./api/port-memory.ts";
+import { Secrets } from "./api/secrets.ts";
+import type { GatewayFacts } from "./api/routes-wireguard.ts";
 import { createApi } from "./api/server.ts";
 import { appStatus, services, sortedApps, type AppStatus, type StatusSources } from "./api/status.ts";
 import { createCloseness } from "./balancer/closeness.ts";
 import { formatProblems } from "./config/format-problem.ts";
 import { loadWorkspace } from "./config/load.ts";
-import type { Workspace, WorkspaceApp } from "./config/model.ts";
+import type { NodeConfig, Workspace, WorkspaceApp } from "./config/model.ts";
 import { expandReferences } from "./config/references.ts";
 import { systemClock } from "./core/clock.ts";
 import { AppError, toAppError } from "./core/errors.ts";
-import { DEFAULT_NETWORK, PERSONAL_ORG, type AppName, type MachineId, type NetworkId } from "./core/ids.ts";
+import {
+  DEFAULT_NETWORK,
+  PERSONAL_ORG,
+  type AppName,
+  type HostId,
+  type MachineId,
+  type NetworkId,
+} from "./core/ids.ts";
 import { REGIONS } from "./core/regions.ts";
 import { ms, type Port } from "./core/units.ts";
 import { createForwarder } from "./dns/forwarder.ts";
@@ -38,6 +47,7 @@ import { createLinuxPlane } from "./network/linux/plane.ts";
 import type { OuterFacts } from "./network/linux/wire.ts";
 import type { Outside } from "./network/outside.ts";
 import type { NetworkPlane } from "./network/plane.ts";
+import { openGateway } from "./network/wireguard/gateway.ts";
 import { createFlySrcSigner } from "./proxy/http/fly-src.ts";
 import { createHttpHandler } from "./proxy/http/handler.ts";
 import { createProxy } from "./proxy/proxy.ts";
@@ -45,7 +55,9 @@ import { loadAuthority, type Authority } from "./proxy/tls/authority.ts";
 import { createPublisher } from "./proxy/published.ts";
 import { identify } from "./registry/identify.ts";
 import type { Machine } from "./registry/model.ts";
+import type { Registry } from "./registry/commands.ts";
 import { openFileRegistry } from "./registry/stores/file.ts";
+import { openRedisRegistry } from "./registry/stores/redis.ts";
 import { readToken } from "./registry/stores/state-folder.ts";
 import { createLogger } from "./telemetry/logging.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
@@ -90,11 +102,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const log = createLogger({ level: process.env["FLYCAST_LOG"] ?? "error", pretty: options.prettyLog });
   const metrics = createMetrics({ clock, region: node.region });
   try {
-    const registry = await openFileRegistry({
-      dir: node.stateDir,
-      clock,
-      random: randomBytes,
-      onNotice: (message) => emit({ event: "problem", code: "state_damaged", message }),
+    const registry = await openRegistry(node, outside, (message) => {
+      log.warn({ message }, "the registry");
+      emit({ event: "problem", code: "state_damaged", message });
     });
     ending.push(() => registry.close());
     const { view } = registry;
@@ -122,12 +132,13 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     const driver = await createProcessDriver({ plane, stateDir: node.stateDir, clock, outlive: mode === "host", log });
     ending.push(() => driver.close());
 
+    const secrets = new Secrets(node.stateDir, clock);
     const environmentOf = async (machine: Machine): Promise<Record<string, string>> =>
       machineEnvironment({
         machine,
         app: view.app(machine.app) ?? { primaryRegion: undefined },
         host: process.env,
-        secrets: await readEnvFile(machine.config.envFile),
+        secrets: { ...(await secrets.values(machine.app)), ...(await readEnvFile(machine.config.envFile)) },
         resolve: (value) =>
           expandReferences({ value }, (app, port) => dialText(app, port, machine.network))["value"] ?? value,
       });
@@ -139,6 +150,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       random: Math.random,
       limits: node.limits,
       autostop: node.autostop,
+      owns: (machine) => machine.host === registry.host,
       environment: async (machine) => {
         await releases.passed(machine.app);
         return environmentOf(machine);
@@ -224,6 +236,33 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     const dnsPorts = new OutsidePorts(outside, dns);
     ending.push(() => dnsPorts.close());
 
+    const { wireguard } = node;
+    const gateway =
+      wireguard === undefined || standing.mode === "loopback"
+        ? undefined
+        : await openGateway({
+            outside,
+            listen: wireguard,
+            stateDir: node.stateDir,
+            nftables: standing.nftables,
+            peers: () => view.peers(),
+            clock,
+            onProblem: ({ code, message }) => emit({ event: "problem", code, message }),
+          });
+    ending.push(() => gateway?.close());
+    const gatewayFacts = (): GatewayFacts => {
+      if (gateway === undefined || wireguard === undefined) {
+        throw new AppError(
+          "unsupported",
+          mode === "loopback"
+            ? "in loopback mode there is no private network that WireGuard clients could join"
+            : 'this node lets no WireGuard clients in: write wireguard = "127.0.0.1:51820" under [node] in flycast.toml',
+        );
+      }
+      const { publicKey, port } = gateway;
+      return { host: wireguard.endpoint, port, publicKey, sync: () => gateway.sync() };
+    };
+
     const statusSources: StatusSources = {
       view,
       published: (address, port) => {
@@ -248,15 +287,15 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         suspend: async (id, because) => void (await machines.suspend(id, because)),
         signal: (id, signal) => driver.signal(id, signal),
         destroy: (id, how) => machines.destroy(id, how),
-        restartIfRunning: (id, because) => restartIfRunning(view, machines, id, because),
+        restart: async (id, how) => void (await machines.restart(id, how)),
       },
+      clock,
       leases: new Leases(clock),
-      history: new History(registry.changes),
+      history: new History(registry),
+      secrets,
       nodeRegion: node.region,
       home: (app) => apiHome(view, node.stateDir, app),
-      gateway: () => {
-        throw new AppError("unsupported", "this node has no WireGuard gateway");
-      },
+      gateway: gatewayFacts,
       regions: () => REGIONS,
       version: options.version,
       status: statusSources,
@@ -293,6 +332,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     /** Follows the registry: networks get their routes, addresses their published ports. */
     const follow = async (): Promise<void> => {
       for (const network of view.networks()) await plane.addNetwork(network.id);
+      await gateway?.sync();
       await proxy.sync();
       await publisher.sync();
       await memory.remember(publisher.list());
@@ -391,12 +431,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       },
       denied: () => plane.refused(),
     });
-    ending.push(
-      registry.changes.subscribe((change) => {
-        if (change.kind === "machine" && change.gone) metrics.forgetMachine(change.app, change.id);
-        if (change.kind === "app" && view.app(change.name) === undefined) metrics.forgetApp(change.name);
-      }),
-    );
+    ending.push(metrics.follow(registry));
 
     let shutting: Promise<readonly string[]> | undefined;
     const shutdown = async (cut: boolean): Promise<readonly string[]> => {
@@ -437,6 +472,17 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     await endAll();
     throw thrown;
   }
+}
+
+/** The catalogue of this node alone, or one that it shares with others. Sockets come from outside: the lab has no way out. */
+function openRegistry(
+  node: NodeConfig,
+  outside: Outside,
+  onNotice: (message: string) => void,
+): Promise<Registry & { readonly host: HostId }> {
+  const common = { dir: node.stateDir, clock: systemClock, random: randomBytes, onNotice };
+  if (node.registry.kind === "file") return openFileRegistry(common);
+  return openRedisRegistry({ ...common, url: node.registry.url, dial: (host, port) => outside.dial(host, port) });
 }
 
 function releaseOf({ config }: WorkspaceApp, like: Machine): Release {

@@ -1,5 +1,5 @@
 import { AppError } from "../core/errors.ts";
-import { parseAppName, parseMachineId } from "../core/ids.ts";
+import { parseAppName, parseMachineId, type OrgSlug } from "../core/ids.ts";
 import type { Result } from "../core/result.ts";
 import type { App, Machine } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
@@ -11,16 +11,29 @@ export function valid<T>(result: Result<T, string>): T {
 }
 
 export function maySee(principal: Principal, app: App): boolean {
-  return principal.kind === "node" || principal.org === app.org;
+  return mayUse(principal, app.org);
 }
 
-/** @errors not_found, also for apps of other organisations: whether they exist is theirs to know. */
+export function mayUse(principal: Principal, org: OrgSlug): boolean {
+  return principal.kind === "node" || principal.org === org;
+}
+
+/** The apps that a token may see, in order of their names. */
+export function sortedVisibleApps(view: RegistryView, principal: Principal): readonly App[] {
+  return [...view.apps()].filter((app) => maySee(principal, app)).toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/**
+ * @errors not_found where the name is free, forbidden where it is taken by another organisation: names are global, so
+ * whoever wants to make an app learns that anyway, and clients tell the two apart (reference §10.3).
+ */
 export function findApp(view: RegistryView, principal: Principal, name: string): App {
   const parsed = parseAppName(name);
   const app = parsed.ok ? view.app(parsed.value) : undefined;
-  if (app === undefined || !maySee(principal, app)) {
+  if (app === undefined) {
     throw new AppError("not_found", `Could not find App "${name}"`, { details: { next: "flycast apps list" } });
   }
+  if (!maySee(principal, app)) throw new AppError("forbidden", `App "${name}" belongs to another organization`);
   return app;
 }
 

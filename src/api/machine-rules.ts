@@ -28,12 +28,12 @@ export function apiHome(view: RegistryView, stateDir: string, app: App): ApiMach
   if (user === undefined && process.getuid?.() === 0) {
     throw new AppError(
       "forbidden",
-      `Machines made through the API would run as root here. Name a user for organisation "${app.org}", ` +
-        `or set "flycast_user" in the organisation`,
-      { details: { next: `flycast orgs create ${app.org} --user nobody` } },
+      `Machines made through the API would run as root here: name a user of this computer for organisation "${app.org}".`,
+      { details: { next: `flycast orgs update ${app.org} --user nobody` } },
     );
   }
-  return { folder: join(stateDir, "api-machines"), user };
+  // The root folder, as in an image that names none; the state folder is hidden from Machines.
+  return { folder: "/", user, volumes: join(stateDir, "volumes", app.name) };
 }
 
 /** Settings that are read once: a change of them needs a restart, and half a change must not be applied. @errors conflict */
@@ -46,5 +46,10 @@ export function refuseRestartOnly(before: NodeConfig, after: NodeConfig): void {
         `[node] ${key} changed from "${before[key]}" to "${after[key]}": that needs a restart of flycast.`,
       );
     }
+  }
+  const wireguard = ({ wireguard: gateway }: NodeConfig): string =>
+    gateway === undefined ? "" : `${gateway.host} ${gateway.port} ${gateway.endpoint}`;
+  if (wireguard(before) !== wireguard(after)) {
+    throw new AppError("conflict", "[node] wireguard changed: that needs a restart of flycast.");
   }
 }

@@ -1,5 +1,6 @@
-import { OpenAPIHono } from "@hono/zod-openapi";
+import { OpenAPIHono, z } from "@hono/zod-openapi";
 import { AppError } from "../core/errors.ts";
+import { errorSchema } from "./platform-schemas.ts";
 import type { ApiEnv } from "./server.ts";
 
 export type Router = OpenAPIHono<ApiEnv>;
@@ -15,4 +16,23 @@ export function newRouter(): Router {
       throw new AppError("invalid", `${place}: ${issue?.message ?? "not valid"}`);
     },
   });
+}
+
+/** The JSON content of a request or an answer in a route's description. */
+export const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
+
+/** Every refusal has the same shape. */
+export const refused = { description: "refused", content: json(errorSchema) };
+
+/** The answer of a command that has nothing to tell. */
+export const done = { description: "done", content: json(z.looseObject({ ok: z.boolean() })) };
+
+export const appParam = z.object({ app: z.string().max(63) });
+export const machineParam = appParam.extend({ id: z.string().max(32) });
+
+/** A query flag as clients write it. */
+export const queryFlag = z.enum(["true", "false", "1", "0", ""]).optional();
+
+export function isSet(flag: z.infer<typeof queryFlag>): boolean {
+  return flag === "true" || flag === "1";
 }

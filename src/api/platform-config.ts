@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { parseDuration } from "../config/duration.ts";
 import type {
   AutostopMode,
@@ -30,42 +31,52 @@ const DEFAULT_SOFT_LIMIT = 20;
 
 /** Where Machines made through the API run, and as whom. */
 export interface ApiMachineHome {
+  /** Working folder where the config names none. */
   readonly folder: string;
   readonly user: string | undefined;
+  /** Where the folders of its volumes lie. */
+  readonly volumes: string;
 }
 
 /**
  * A Machine's config from the platform's JSON. The command is `init.exec`, else entrypoint and cmd together, as a container
  * would run them; an image alone cannot be run by the process driver. `metadata.flycast_folder` names the working folder.
- * @errors missing_command, invalid
+ * `before`: the Machine exists, and keeps what the platform's JSON has no words for: folder, user, env file.
+ * @errors missing_command, invalid, and those of `home`, which is asked only for a new Machine or new mounts
  */
-export function fromPlatform(config: PlatformConfig, home: ApiMachineHome): MachineConfig {
+export function fromPlatform(
+  config: PlatformConfig,
+  home: () => ApiMachineHome,
+  before?: MachineConfig,
+): MachineConfig {
   const metadata = config.metadata ?? {};
+  const place = before ?? home();
   const processGroup = metadata["fly_process_group"] ?? metadata["process_group"] ?? "app";
-  const services = (config.services ?? []).flatMap((service) => fromService(service, processGroup));
+  const services = (config.services ?? []).flatMap((service) =>
+    fromService(service, processGroup, config.disable_machine_autostart),
+  );
   return {
     command: commandOf(config),
-    folder: metadata["flycast_folder"] ?? home.folder,
+    folder: folderOf(metadata["flycast_folder"]) ?? place.folder,
     env: config.env ?? {},
-    envFile: undefined,
-    user: home.user,
+    envFile: before?.envFile,
+    user: place.user,
     services,
     checks: Object.entries(config.checks ?? {}).flatMap(([name, check]) => {
       const port = check.port ?? services[0]?.internalPort;
       return port === undefined ? [] : [fromCheck(check, name, toPort(port))];
     }),
-    mounts: (config.mounts ?? []).flatMap((mount) => {
-      const source = mount.name ?? mount.volume;
-      return source == null || mount.path == null
-        ? []
-        : [{ source, destination: mount.path, folder: `${home.folder}/volumes` }];
-    }),
-    files: (config.files ?? []).map((file) => ({
-      guestPath: file.guest_path,
-      localPath: undefined,
-      secretName: file.secret_name ?? undefined,
-      rawValue: file.raw_value ?? undefined,
-    })),
+    mounts: mountsOf(config, home, before),
+    // A Machine of a workspace has files that its JSON does not show.
+    files:
+      config.files == null
+        ? (before?.files ?? [])
+        : config.files.map((file) => ({
+            guestPath: absolutePath(file.guest_path, "files.guest_path"),
+            localPath: undefined,
+            secretName: file.secret_name ?? undefined,
+            rawValue: file.raw_value ?? undefined,
+          })),
     metadata,
     processGroup,
     stop: {
@@ -80,10 +91,46 @@ export function fromPlatform(config: PlatformConfig, home: ApiMachineHome): Mach
   };
 }
 
+const VOLUME_NAME = /^[A-Za-z0-9_]{1,64}$/;
+
+function mountsOf(
+  config: PlatformConfig,
+  home: () => ApiMachineHome,
+  before: MachineConfig | undefined,
+): MachineConfig["mounts"] {
+  if (config.mounts == null) return before?.mounts ?? [];
+  return config.mounts.flatMap((mount) => {
+    // The id of a volume says which one it is; a name alone is shared by all Machines that give it.
+    const source = mount.volume || mount.name;
+    if (!source || !mount.path) return [];
+    if (!VOLUME_NAME.test(source)) {
+      throw new AppError("invalid", `mounts: a volume's name has letters, digits and underscores, at most 64`);
+    }
+    const destination = absolutePath(mount.path, "mounts.path");
+    const old = before?.mounts.find((one) => one.source === source);
+    return [{ source, destination, folder: old?.folder ?? join(home().volumes, source) }];
+  });
+}
+
+function folderOf(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : absolutePath(text, "metadata.flycast_folder");
+}
+
+/** @errors invalid */
+function absolutePath(text: string, what: string): string {
+  if (!text.startsWith("/") || text.includes("\0") || text.split("/").includes(".."))
+    throw new AppError("invalid", `${what}: must be an absolute path without ".."`);
+  return text;
+}
+
 function commandOf(config: PlatformConfig): readonly string[] {
-  const init = config.init ?? config.processes?.[0] ?? {};
-  const command = init.exec?.length ? init.exec : [...(init.entrypoint ?? []), ...(init.cmd ?? [])];
-  if (command.length > 0) return command;
+  // flyctl always sends `init`, empty where it has nothing to say.
+  for (const init of [config.init, config.processes?.[0]]) {
+    const command = init?.exec?.length ? init.exec : [...(init?.entrypoint ?? []), ...(init?.cmd ?? [])];
+    if (command.some((word) => word.includes("\0")))
+      throw new AppError("invalid", "config.init: a word holds a zero byte");
+    if (command.length > 0 && command[0] !== "") return command;
+  }
   throw new AppError(
     "missing_command",
     "the Machine's config names no command: set config.init.exec (or entrypoint and cmd) to a list of words. " +
@@ -91,7 +138,7 @@ function commandOf(config: PlatformConfig): readonly string[] {
   );
 }
 
-function fromService(service: PlatformService, processGroup: string): Service[] {
+function fromService(service: PlatformService, processGroup: string, disabled: boolean | null | undefined): Service[] {
   // UDP is not on Flycast on the platform either.
   if (service.protocol === "udp") return [];
   const internalPort = toPort(service.internal_port);
@@ -107,7 +154,7 @@ function fromService(service: PlatformService, processGroup: string): Service[] 
       ports: (service.ports ?? []).map(fromPort),
       processes: [processGroup],
       autostop: toAutostop(service.autostop),
-      autostart: service.autostart ?? true,
+      autostart: service.autostart ?? !(disabled ?? false),
       minMachinesRunning: service.min_machines_running ?? 0,
       concurrency: {
         type: service.concurrency?.type ?? "connections",

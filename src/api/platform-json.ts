@@ -1,45 +1,34 @@
 import { formatDuration } from "../config/duration.ts";
 import type { Check, Service, ServicePort } from "../config/model.ts";
-import {
-  publicState,
-  type App,
-  type FlycastAddress,
-  type Machine,
-  type MachineConfig,
-  type MachineStatus,
-  type Organisation,
-} from "../registry/model.ts";
+import type { App, FlycastAddress, Machine, MachineConfig, MachineStatus, Organisation } from "../registry/model.ts";
+import type { AppJson, IpJson, MachineJson, MachineSummaryJson } from "./platform-schemas.ts";
 
 /** An event in a Machine's history, newest first in lists. `timestamp` in milliseconds. */
 export interface MachineHistoryEntry {
   readonly id: string;
-  readonly type: "launch" | "start" | "exit" | "stop" | "suspend" | "update";
+  readonly type: "launch" | "start" | "exit" | "stop" | "suspend" | "destroy";
   readonly status: string;
   readonly source: "flyd" | "user" | "proxy";
   readonly timestamp: number;
-  readonly request?: object;
+  readonly request?: Readonly<Record<string, unknown>>;
+}
+
+export interface MachineView {
+  readonly status: MachineStatus;
+  /** As clients see it, which is not always the status's own. */
+  readonly state: string;
+  /** Newest first. */
+  readonly events: readonly MachineHistoryEntry[];
+  /** Of the lease that somebody holds on it. */
+  readonly nonce?: string | undefined;
 }
 
 /** A Machine in the platform's JSON (reference §10.3). */
-export function machineJson(
-  machine: Machine,
-  status: MachineStatus,
-  events: readonly MachineHistoryEntry[],
-  nonce?: string,
-): object {
+export function machineJson(machine: Machine, { status, state, events, nonce }: MachineView): MachineJson {
   return {
-    id: machine.id,
-    name: machine.name,
-    state: publicState(status.state),
-    region: machine.region,
-    image_ref: { registry: "", repository: "process", tag: machine.instance, digest: "", labels: {} },
-    instance_id: machine.instance,
-    version: machine.instance,
-    private_ip: machine.address,
-    created_at: new Date(machine.createdAt).toISOString(),
-    updated_at: new Date(Math.max(machine.updatedAt, status.since)).toISOString(),
+    ...machineSummary(machine, status, state),
     config: configJson(machine.config),
-    events,
+    events: [...events],
     checks: status.checks.map((check) => ({
       name: check.name,
       status: check.status,
@@ -49,12 +38,41 @@ export function machineJson(
     ...(nonce === undefined ? {} : { nonce }),
     // Clients hide Machines whose host is not "ok".
     host_status: "ok",
+  };
+}
+
+/** What `?summary=true` asks for: without config, events, checks and host. */
+export function machineSummary(machine: Machine, status: MachineStatus, state: string): MachineSummaryJson {
+  return {
+    id: machine.id,
+    name: machine.name,
+    state,
+    region: machine.region,
+    image_ref: imageRef(machine.config.raw),
+    instance_id: machine.instance,
+    version: machine.instance,
+    private_ip: machine.address,
+    created_at: new Date(machine.createdAt).toISOString(),
+    updated_at: new Date(Math.max(machine.updatedAt, status.since)).toISOString(),
     cordoned: machine.cordoned,
   };
 }
 
+/** An image that the client named is given back as such, though none is run. */
+function imageRef(raw: unknown): MachineJson["image_ref"] {
+  const image = typeof raw === "object" && raw !== null && "image" in raw ? raw.image : undefined;
+  const match = /^(?:([^/]*[.:][^/]*)\/)?([^:@]+)(?::([^@]*))?(?:@(.*))?$/.exec(typeof image === "string" ? image : "");
+  return {
+    registry: match?.[1] ?? "",
+    repository: match?.[2] ?? "process",
+    tag: match?.[3] ?? "latest",
+    digest: match?.[4] ?? "",
+    labels: {},
+  };
+}
+
 /** The config as it was given, when the API made the Machine; else the same shape made from ours. */
-export function configJson(config: MachineConfig): object {
+export function configJson(config: MachineConfig): MachineJson["config"] {
   if (typeof config.raw === "object" && config.raw !== null) return { ...config.raw, metadata: config.metadata };
   return {
     image: "process",
@@ -126,7 +144,7 @@ function checkJson(check: Check): object {
 }
 
 /** An app in the platform's JSON. */
-export function appJson(app: App, organisation: Organisation | undefined, network: string, machines: number): object {
+export function appJson(app: App, organisation: Organisation | undefined, network: string, machines: number): AppJson {
   return {
     id: app.name,
     name: app.name,
@@ -145,7 +163,7 @@ export function appJson(app: App, organisation: Organisation | undefined, networ
   };
 }
 
-export function ipJson(address: FlycastAddress): object {
+export function ipJson(address: FlycastAddress): IpJson {
   return {
     ip: address.address,
     region: "global",

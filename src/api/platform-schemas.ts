@@ -89,6 +89,7 @@ export const machineConfigSchema = z
     stop_config: z.looseObject({ timeout: duration.nullish(), signal: z.string().max(16).nullish() }).nullish(),
     dns: z.looseObject({ skip_registration: z.boolean().nullish() }).nullish(),
     auto_destroy: z.boolean().nullish(),
+    disable_machine_autostart: z.boolean().nullish(),
     files: z
       .array(
         z.looseObject({
@@ -134,37 +135,80 @@ export const launchSchema = z
     region: z.string().max(16).nullish(),
     skip_launch: z.boolean().nullish(),
     skip_service_registration: z.boolean().nullish(),
-    lease_ttl: z.number().int().nullish(),
+    lease_ttl: z.number().int().min(0).nullish(),
   })
   .openapi("LaunchInput");
 
-export const machineSchema = z
-  .looseObject({
+export const machineEventSchema = z
+  .object({
     id: z.string(),
-    name: z.string(),
-    state: z.string(),
-    region: z.string(),
-    instance_id: z.string(),
-    private_ip: z.string(),
-    created_at: z.string(),
-    updated_at: z.string(),
-    host_status: z.string(),
-    cordoned: z.boolean(),
-    config: z.looseObject({}),
+    type: z.string(),
+    status: z.string(),
+    source: z.string(),
+    /** Milliseconds since the epoch. */
+    timestamp: z.number().int(),
+    request: z.looseObject({}).optional(),
   })
-  .openapi("Machine");
+  .openapi("MachineEvent");
+
+const summaryFields = {
+  id: z.string().regex(/^[0-9a-f]{14}$/),
+  name: z.string(),
+  state: z.string(),
+  region: z.string(),
+  image_ref: z.object({
+    registry: z.string(),
+    repository: z.string(),
+    tag: z.string(),
+    digest: z.string(),
+    labels: z.record(z.string(), z.string()),
+  }),
+  instance_id: z.string(),
+  version: z.string(),
+  private_ip: z.string(),
+  created_at: z.iso.datetime(),
+  updated_at: z.iso.datetime(),
+  cordoned: z.boolean(),
+};
+
+const machineFields = {
+  config: z.looseObject({ metadata: z.record(z.string(), z.string()) }),
+  events: z.array(machineEventSchema),
+  checks: z.array(
+    z.object({
+      name: z.string(),
+      status: z.enum(["passing", "warning", "critical"]),
+      output: z.string(),
+      updated_at: z.iso.datetime(),
+    }),
+  ),
+  nonce: z.string().optional(),
+  host_status: z.literal("ok"),
+};
+
+export const machineSchema = z.object({ ...summaryFields, ...machineFields }).openapi("Machine");
+/** A Machine in a list: with `?summary=true` without its config, events, checks and host. */
+export const listedMachineSchema = z
+  .object({ ...summaryFields, ...z.object(machineFields).partial().shape })
+  .openapi("ListedMachine");
+export type MachineJson = z.infer<typeof machineSchema>;
+export type MachineSummaryJson = z.infer<z.ZodObject<typeof summaryFields>>;
 
 export const appSchema = z
-  .looseObject({
+  .object({
     id: z.string(),
     name: z.string(),
-    internal_numeric_id: z.number(),
+    internal_numeric_id: z.number().int(),
     network: z.string(),
     status: z.string(),
-    machine_count: z.number(),
-    organization: z.looseObject({ name: z.string(), slug: z.string() }),
+    machine_count: z.number().int(),
+    volume_count: z.number().int(),
+    organization: z.object({ name: z.string(), slug: z.string(), internal_numeric_id: z.number().int() }),
+    cname_target: z.string(),
+    app_role: z.string(),
   })
   .openapi("App");
+export type AppJson = z.infer<typeof appSchema>;
 
 export const createAppSchema = z
   .looseObject({
@@ -176,14 +220,15 @@ export const createAppSchema = z
   .openapi("CreateApp");
 
 export const ipSchema = z
-  .looseObject({
+  .object({
     ip: z.string(),
     region: z.string(),
     service_name: z.string(),
     shared: z.boolean(),
-    created_at: z.string(),
+    created_at: z.iso.datetime(),
   })
   .openapi("IPAssignment");
+export type IpJson = z.infer<typeof ipSchema>;
 
 export const allocateSchema = z
   .looseObject({
@@ -196,11 +241,20 @@ export const allocateSchema = z
   .openapi("AllocateIP");
 
 export const leaseSchema = z
-  .looseObject({
-    status: z.string(),
-    data: z.looseObject({ nonce: z.string(), expires_at: z.number(), owner: z.string(), version: z.string() }),
+  .object({
+    status: z.literal("success"),
+    data: z.object({
+      nonce: z.string(),
+      /** Seconds since the epoch. */
+      expires_at: z.number().int(),
+      owner: z.string(),
+      description: z.string(),
+      /** `instance_id` of the Machine. */
+      version: z.string(),
+    }),
   })
   .openapi("Lease");
+export type LeaseJson = z.infer<typeof leaseSchema>;
 
 export const errorSchema = z
   .object({ error: z.string(), status: z.string(), code: z.string(), next: z.string().optional() })

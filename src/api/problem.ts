@@ -13,7 +13,8 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   lease_held: 409,
   name_taken: 422,
   too_many_requests: 429,
-  unsupported: 501,
+  // Not 501: it is the request that asks for what there is not, and clients try again after any 5xx.
+  unsupported: 422,
   exhausted: 503,
   missing_command: 422,
   missing_tool: 422,
@@ -23,6 +24,9 @@ const STATUS: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   PM03: 422,
   PM07: 422,
   PM08: 412,
+  // Somebody else's command was quicker.
+  PM10: 412,
+  machine_exited: 422,
 };
 
 /** The platform's error body: `error` is what a person reads, `status` is what its client branches on; `code` is ours. */

@@ -11,21 +11,17 @@ import {
 import { parseIp6 } from "../network/address.ts";
 import type { Registry } from "../registry/commands.ts";
 import type { App } from "../registry/model.ts";
-import { findApp, maySee, valid } from "./lookup.ts";
-import { newRouter, type Router } from "./openapi.ts";
+import { findApp, mayUse, sortedVisibleApps, valid } from "./lookup.ts";
+import { appParam, json, newRouter, queryFlag, refused, type Router } from "./openapi.ts";
 import { appJson, ipJson } from "./platform-json.ts";
-import { allocateSchema, appSchema, createAppSchema, errorSchema, ipSchema } from "./platform-schemas.ts";
+import { allocateSchema, appSchema, createAppSchema, ipSchema, type AppJson } from "./platform-schemas.ts";
 import type { Principal } from "./tokens.ts";
 
-const json = <T extends z.ZodType>(schema: T) => ({ "application/json": { schema } });
-const refused = { description: "refused", content: json(errorSchema) };
-const appParam = z.object({ app: z.string().max(63) });
-
 /** `/v1/apps` and `/v1/apps/{app}/ip_assignments` (reference §10.3, §6.4). */
-export function appRoutes(registry: Registry, destroyMachines: (app: App, force: boolean) => Promise<void>): Router {
+export function appRoutes(registry: Registry, destroyApp: (app: App) => Promise<void>): Router {
   const { view, commands } = registry;
   const routes = newRouter();
-  const show = (app: App): object =>
+  const show = (app: App): AppJson =>
     appJson(
       app,
       view.organisation(app.org),
@@ -37,22 +33,21 @@ export function appRoutes(registry: Registry, destroyMachines: (app: App, force:
     createRoute({
       method: "get",
       path: "/apps",
-      request: { query: z.object({ org_slug: z.string().optional(), app_role: z.string().optional() }) },
+      request: { query: z.looseObject({ org_slug: z.string().max(63).optional() }) },
       responses: {
         200: {
           description: "the apps of an organisation",
-          content: json(z.object({ total_apps: z.number(), apps: z.array(appSchema) })),
+          content: json(z.object({ total_apps: z.number().int(), apps: z.array(appSchema) })),
         },
         default: refused,
       },
     }),
     (c) => {
       const { org_slug: org } = c.req.valid("query");
-      const apps = [...view.apps()]
-        .filter((app) => maySee(c.get("principal"), app) && (org === undefined || org === "" || app.org === org))
-        .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      const apps = sortedVisibleApps(view, c.get("principal"))
+        .filter((app) => org === undefined || org === "" || app.org === org)
         .map(show);
-      return c.json({ total_apps: apps.length, apps } as never, 200);
+      return c.json({ total_apps: apps.length, apps }, 200);
     },
   );
 
@@ -71,7 +66,7 @@ export function appRoutes(registry: Registry, destroyMachines: (app: App, force:
       const network =
         body.network == null || body.network === "" ? DEFAULT_NETWORK : valid(parseNetworkName(body.network));
       const app = await commands.createApp({ name, org, network });
-      return c.json(show(app) as never, 201);
+      return c.json(show(app), 201);
     },
   );
 
@@ -82,20 +77,19 @@ export function appRoutes(registry: Registry, destroyMachines: (app: App, force:
       request: { params: appParam },
       responses: { 200: { description: "the app", content: json(appSchema) }, default: refused },
     }),
-    (c) => c.json(show(findApp(view, c.get("principal"), c.req.valid("param").app)) as never, 200),
+    (c) => c.json(show(findApp(view, c.get("principal"), c.req.valid("param").app)), 200),
   );
 
   routes.openapi(
     createRoute({
       method: "delete",
       path: "/apps/{app}",
-      request: { params: appParam, query: z.object({ force: z.string().optional() }) },
+      request: { params: appParam, query: z.object({ force: queryFlag }) },
       responses: { 202: { description: "destroyed with its Machines and addresses" }, default: refused },
     }),
     async (c) => {
       const app = findApp(view, c.get("principal"), c.req.valid("param").app);
-      await destroyMachines(app, true);
-      await commands.destroyApp(app.name);
+      await destroyApp(app);
       return c.body(null, 202);
     },
   );
@@ -112,7 +106,7 @@ export function appRoutes(registry: Registry, destroyMachines: (app: App, force:
     }),
     (c) => {
       const app = findApp(view, c.get("principal"), c.req.valid("param").app);
-      return c.json({ ips: view.addressesOf(app.name).map(ipJson) } as never, 200);
+      return c.json({ ips: view.addressesOf(app.name).map(ipJson) }, 200);
     },
   );
 
@@ -133,10 +127,7 @@ export function appRoutes(registry: Registry, destroyMachines: (app: App, force:
           `addresses of type "${body.type}" are public; this node has private ones only: private_v6`,
         );
       }
-      return c.json(
-        ipJson(await allocate(registry, principal, app, body.org_slug ?? "", body.network ?? "")) as never,
-        200,
-      );
+      return c.json(ipJson(await allocate(registry, principal, app, body.org_slug ?? "", body.network ?? "")), 200);
     },
   );
 
@@ -150,7 +141,7 @@ export function appRoutes(registry: Registry, destroyMachines: (app: App, force:
     async (c) => {
       const { app: name, ip } = c.req.valid("param");
       const app = findApp(view, c.get("principal"), name);
-      const address = parseIp6(decodeURIComponent(ip));
+      const address = parseIp6(ip);
       if (!address.ok) throw new AppError("invalid", `Invalid IP address: '${ip}'`);
       await commands.releaseAddress(app.name, address.value);
       return c.body(null, 200);
@@ -172,7 +163,7 @@ export async function allocate(
   networkName: string,
 ) {
   const org = orgSlug === "" ? app.org : valid(parseOrgSlug(orgSlug));
-  if (principal.kind === "org" && principal.org !== org) {
+  if (!mayUse(principal, org)) {
     throw new AppError("forbidden", `the token gives no access to organisation "${org}"`);
   }
   if (registry.view.organisation(org) === undefined) {
@@ -193,7 +184,6 @@ function ownOrg(principal: Principal, slug: string | null | undefined): OrgSlug 
   const own = principal.kind === "org" ? principal.org : PERSONAL_ORG;
   if (slug == null || slug === "") return own;
   const org = valid(parseOrgSlug(slug));
-  if (principal.kind === "org" && principal.org !== org)
-    throw new AppError("forbidden", `the token gives no access to organisation "${org}"`);
+  if (!mayUse(principal, org)) throw new AppError("forbidden", `the token gives no access to organisation "${org}"`);
   return org;
 }

@@ -1,24 +1,31 @@
+import { randomBytes } from "node:crypto";
 import { createServer, type IncomingMessage } from "node:http";
 import type { Server } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { bodyLimit } from "hono/body-limit";
+import { HTTPException } from "hono/http-exception";
 import { AppError, toAppError } from "../core/errors.ts";
 import type { NetworkId } from "../core/ids.ts";
 import type { Region } from "../core/regions.ts";
 import type { App } from "../registry/model.ts";
-import type { RegistryView } from "../registry/view.ts";
-import { graphqlRoute } from "./graphql/route.ts";
+import { Connections } from "./connections.ts";
+import { admit, type Via } from "./gate.ts";
 import type { GraphqlDeps } from "./graphql/resolvers.ts";
+import { graphqlRoute } from "./graphql/route.ts";
+import type { MachineRoutesOptions } from "./machine-scope.ts";
 import { newRouter } from "./openapi.ts";
 import { problem } from "./problem.ts";
+import { RateLimit, type Rate } from "./rate-limit.ts";
 import { appRoutes } from "./routes-apps.ts";
 import { flycastRoutes, type FlycastDeps } from "./routes-flycast.ts";
-import { machineRoutes, type MachineRoutesOptions } from "./routes-machines.ts";
+import { machineRoutes } from "./routes-machines.ts";
+import { missingRoutes } from "./routes-missing.ts";
 import { platformRoutes } from "./routes-platform.ts";
-import { authenticate, bearerOf, type Principal } from "./tokens.ts";
-
-/** Where a request came in: the computer's loopback, or from inside a network. */
-export type Via = { readonly kind: "outside" } | { readonly kind: "inside"; readonly network: NetworkId | undefined };
+import { wireGuardRoutes } from "./routes-wireguard.ts";
+import { secretRoutes } from "./routes-secrets.ts";
+import { uiexRoutes } from "./routes-uiex.ts";
+import type { Secrets } from "./secrets.ts";
+import type { Principal } from "./tokens.ts";
 
 export interface ApiEnv {
   Variables: { principal: Principal; via: Via };
@@ -31,6 +38,7 @@ export interface ApiOptions extends FlycastDeps, MachineRoutesOptions {
   readonly version: string;
   /** The node's own token, from the state folder. */
   readonly nodeToken: string;
+  readonly secrets: Secrets;
   readonly metrics: () => Promise<string>;
   readonly ready: () => boolean;
   /** The network of a caller inside, by its source address. */
@@ -45,73 +53,76 @@ export interface Api {
 }
 
 const MAX_BODY = 1024 * 1024;
+/** By source address. Outside is the user's own computer, where a prober and a deploy may be busy at once. */
+const RATES: Readonly<Record<Via["kind"], Rate>> = {
+  inside: { perSecond: 50, burst: 200 },
+  outside: { perSecond: 1000, burst: 5000 },
+};
 
-/** The HTTP API. Every answer but those named in `isOpen` needs a token. */
+/** The HTTP API. Every answer but those that the gate leaves open needs a token. */
 export function createApi(options: ApiOptions): Api {
-  const vias = new WeakMap<object, Via["kind"]>();
+  const { view, commands } = options.registry;
+  const connections = new Connections();
+  const limits = {
+    inside: new RateLimit(options.clock, RATES.inside),
+    outside: new RateLimit(options.clock, RATES.outside),
+  };
   const app = newRouter();
 
   app.onError((thrown, c) => {
-    const error = toAppError(thrown);
+    const error = asAppError(thrown);
     if (error.code === "internal") options.log.error({ err: thrown, path: c.req.path }, "the API failed");
     const { status, body } = problem(error.code === "internal" ? new AppError("internal") : error);
+    const { retryAfter } = error.details;
+    if (typeof retryAfter === "number") c.header("retry-after", String(retryAfter));
     return c.json(body, status);
   });
-  app.notFound((c) =>
-    c.json({ error: `there is nothing at ${c.req.method} ${c.req.path}`, status: "unknown", code: "not_found" }, 404),
-  );
+  app.notFound((c) => {
+    const { status, body } = problem(new AppError("not_found", `there is nothing at ${c.req.method} ${c.req.path}`));
+    return c.json(body, status);
+  });
 
   app.use(async (c, next) => {
     const { incoming } = c.env;
-    const kind = vias.get(incoming.socket) ?? "outside";
-    const via: Via =
-      kind === "outside" ? { kind } : { kind, network: options.networkOf(incoming.socket.remoteAddress ?? "") };
+    // The platform's client prints it beside every error.
+    c.header("fly-request-id", randomBytes(8).toString("hex"));
+    const kind = connections.kindOf(incoming.socket);
+    const address = incoming.socket.remoteAddress ?? "";
+    const via: Via = kind === "outside" ? { kind } : { kind, network: options.networkOf(address) };
+    limits[kind].take(address);
+    const principal = admit(incoming, c.req.path, via, { view, nodeToken: options.nodeToken });
     c.set("via", via);
-    refuseForeignHost(incoming, kind);
-    if (isOpen(c.req.method, c.req.path, kind)) return next();
-    const token = bearerOf(c.req.header("authorization"));
-    const principal = token === undefined ? undefined : authenticate(token, options.nodeToken, options.registry.view);
-    if (principal === undefined) {
-      throw new AppError(
-        "unauthorized",
-        "This needs a token: send `Authorization: Bearer TOKEN`. The node's own is in its state folder, in the file `token`.",
-      );
-    }
-    refuseForeignNetwork(principal, via, options.registry.view);
-    c.set("principal", principal);
+    if (principal !== undefined) c.set("principal", principal);
     return next();
   });
   app.use(
     bodyLimit({
       maxSize: MAX_BODY,
-      onError: () => {
-        throw new AppError("invalid", `the body is larger than ${MAX_BODY} bytes`);
-      },
+      onError: (c) => c.json(problem(new AppError("invalid", `the body is larger than ${MAX_BODY} bytes`)).body, 413),
     }),
   );
 
   // Clients of the platform's API probe `/` and expect exactly this (reference §7.4).
-  app.get("/", (c) => c.json({ error: "not found", status: "unknown", code: "not_found" }, 404));
+  app.get("/", (c) => c.notFound());
   app.get("/healthz", (c) => c.text("ok\n"));
   app.get("/readyz", (c) => (options.ready() ? c.text("ok\n") : c.text("starting\n", 503)));
   app.get("/metrics", async (c) =>
     c.text(await options.metrics(), 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" }),
   );
+  const destroyApp = async (owner: App): Promise<void> => {
+    await destroyMachines(options, owner);
+    await commands.destroyApp(owner.name);
+    await options.secrets.forget(owner.name);
+  };
   app.route("/flycast/v1", flycastRoutes(options));
-  app.route(
-    "/v1",
-    appRoutes(options.registry, (owner, force) => destroyAll(options, owner, force)),
-  );
+  app.route("/flycast/v1", wireGuardRoutes(options));
+  app.route("/v1", appRoutes(options.registry, destroyApp));
   app.route("/v1", machineRoutes(options));
   app.route("/v1", platformRoutes(options.regions, options.nodeRegion));
-  const graphql = graphqlRoute({
-    ...options,
-    destroyApp: async (owner) => {
-      await destroyAll(options, owner, true);
-      await options.registry.commands.destroyApp(owner.name);
-    },
-  });
-  app.route("/graphql", graphql);
+  app.route("/v1", secretRoutes(view, options.secrets));
+  app.route("/v1", missingRoutes(view));
+  app.route("/api/v1", uiexRoutes(view));
+  app.route("/graphql", graphqlRoute({ ...options, destroyApp }));
   app.doc31("/openapi.json", {
     openapi: "3.1.0",
     info: { title: "Flycast Machines API", version: options.version },
@@ -128,17 +139,10 @@ export function createApi(options: ApiOptions): Api {
     if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     else socket.destroy();
   });
-  const servers: Server[] = [];
   return {
-    attach(server, kind) {
-      servers.push(server);
-      server.on("connection", (socket) => {
-        vias.set(socket, kind);
-        http.emit("connection", socket);
-      });
-    },
+    attach: (server, kind) => connections.attach(server, kind, http),
     async close() {
-      for (const server of servers) server.close();
+      connections.close();
       http.closeAllConnections();
       await new Promise<void>((resolve) => {
         http.close(() => resolve());
@@ -147,38 +151,25 @@ export function createApi(options: ApiOptions): Api {
   };
 }
 
-async function destroyAll(options: ApiOptions, app: App, force: boolean): Promise<void> {
-  const machines = options.registry.view.machinesOf(app.name);
-  await Promise.all(
-    machines.map((machine) => options.machines.destroy(machine.id, { force, because: "its app is destroyed" })),
-  );
-}
-
-function isOpen(method: string, path: string, kind: Via["kind"]): boolean {
-  if (method !== "GET" && method !== "HEAD") return false;
-  if (path === "/" || path === "/healthz" || path === "/readyz" || path === "/openapi.json") return true;
-  return path === "/metrics" && kind === "outside";
-}
-
-const OUTSIDE_HOSTS = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i;
-const INSIDE_HOSTS = /^(?:_api\.internal|\[fdaa:[0-9a-f:]+\]|flaps)(?::\d+)?$/i;
-
-/** A page in a browser must not reach the API by a name of its own that it pointed at us (DNS rebinding). */
-function refuseForeignHost(request: IncomingMessage, kind: Via["kind"]): void {
-  const host = request.headers.host ?? "";
-  const ours = kind === "outside" ? OUTSIDE_HOSTS : INSIDE_HOSTS;
-  if (!ours.test(host)) throw new AppError("forbidden", "the Host header names somebody else");
-  const origin = request.headers.origin;
-  if (origin !== undefined && origin !== `http://${host}`)
-    throw new AppError("forbidden", "requests from web pages are not taken");
-}
-
-/** From inside, a token counts only on a network of its own organisation. */
-function refuseForeignNetwork(principal: Principal, via: Via, view: RegistryView): void {
-  if (via.kind !== "inside") return;
-  const network = via.network === undefined ? undefined : view.network(via.network);
-  if (network === undefined) throw new AppError("forbidden", "the caller's network is not known");
-  if (principal.kind === "org" && principal.org !== network.org) {
-    throw new AppError("forbidden", "the token belongs to another organisation than the caller's network");
+/** The framework refuses malformed JSON, undecodable paths and the like with errors of its own. */
+function asAppError(thrown: unknown): AppError {
+  if (thrown instanceof HTTPException && thrown.status < 500) {
+    return new AppError("invalid", thrown.message === "" ? "the request is malformed" : thrown.message, {
+      cause: thrown,
+    });
   }
+  return toAppError(thrown);
+}
+
+async function destroyMachines(options: ApiOptions, app: App): Promise<void> {
+  const { view } = options.registry;
+  await Promise.all(
+    view.machinesOf(app.name).map(async ({ id }) => {
+      await options.machines.destroy(id, { force: true, because: "its app is destroyed" }).catch((thrown: unknown) => {
+        // Somebody else's command, or its own end, was quicker.
+        if (view.machine(id) !== undefined) throw thrown;
+      });
+      options.leases.forget(id);
+    }),
+  );
 }

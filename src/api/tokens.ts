@@ -23,8 +23,14 @@ export function authenticate(token: string, nodeToken: string, view: RegistryVie
   return undefined;
 }
 
-/** The token of an `Authorization` header: `Bearer x`, or the platform's macaroon form `FlyV1 x`. */
-export function bearerOf(header: string | undefined): string | undefined {
-  const match = /^(?:Bearer|FlyV1)[ ]+([^\s,]{1,4096})/i.exec(header ?? "");
-  return match?.[1];
+// Clients that hold several send them all; nobody needs more.
+const MOST_TOKENS = 8;
+
+/** The tokens of an `Authorization` header: `Bearer x`, or the platform's macaroon form `FlyV1 x,y`. */
+export function bearersOf(header: string | undefined): readonly string[] {
+  const match = /^(?:Bearer|FlyV1)[ ]+([^\s]{1,16384})\s*$/i.exec(header ?? "");
+  return (match?.[1] ?? "")
+    .split(",")
+    .filter((token) => token !== "")
+    .slice(0, MOST_TOKENS);
 }

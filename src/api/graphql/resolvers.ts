@@ -21,6 +21,7 @@ import {
 } from "../../registry/model.ts";
 import { findApp, findMachine, maySee, valid } from "../lookup.ts";
 import { allocate } from "../routes-apps.ts";
+import { peersOf, refuseKnownKey, type GatewayFacts } from "../routes-wireguard.ts";
 import type { Principal } from "../tokens.ts";
 
 export interface GraphqlDeps {
@@ -28,7 +29,7 @@ export interface GraphqlDeps {
   readonly nodeRegion: string;
   readonly destroyApp: (app: App) => Promise<void>;
   /** Where WireGuard clients find the gateway, and its public key. @errors unsupported where there is none */
-  readonly gateway: () => { readonly host: string; readonly publicKey: string };
+  readonly gateway: () => GatewayFacts;
 }
 
 type Input<T> = { readonly input: T };
@@ -132,19 +133,22 @@ export function rootValue(deps: GraphqlDeps, principal: Principal): object {
       const network = view.networkNamed(org.slug, name);
       if (network === undefined) throw new AppError("not_found", `organisation "${org.slug}" has no network "${name}"`);
       const region = valid(parseRegionCode(input.region ?? deps.nodeRegion));
+      refuseKnownKey(view, gateway, input.pubkey);
       const peer = await commands.createPeer({
         name: input.name,
         network: network.id,
         region,
         publicKey: input.pubkey,
       });
+      await gateway.sync();
       return { peerip: peer.address, endpointip: gateway.host, pubkey: gateway.publicKey };
     },
     removeWireGuardPeer: async ({ input }: Input<{ organizationId: string; name: string }>) => {
       const org = findOrg(input.organizationId);
-      const peer = shapes.peersOf(org).find((candidate) => candidate.name === input.name);
+      const peer = peersOf(view, org.slug).find((candidate) => candidate.name === input.name);
       if (peer === undefined) throw new AppError("not_found", `Could not find WireGuard peer "${input.name}"`);
       await commands.removePeer(peer.network, peer.name);
+      await deps.gateway().sync();
       return { organization: shapes.org(org) };
     },
     validateWireGuardPeers: ({ input }: Input<{ peerIps: readonly string[] }>) => {
@@ -163,12 +167,6 @@ class Shapes {
 
   constructor(registry: Registry) {
     this.#registry = registry;
-  }
-
-  peersOf(org: Organisation): readonly Peer[] {
-    return [...this.#registry.view.peers()]
-      .filter((peer) => peer.org === org.slug)
-      .toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   app(app: App): object {
@@ -273,9 +271,9 @@ class Shapes {
       remoteBuilderImage: "",
       remoteBuilderApp: null,
       members: { edges: [] },
-      wireGuardPeers: () => ({ nodes: this.peersOf(org).map(peer) }),
+      wireGuardPeers: () => ({ nodes: peersOf(this.#registry.view, org.slug).map(peer) }),
       wireGuardPeer: ({ name }: { name: string }) => {
-        const found = this.peersOf(org).find((p) => p.name === name);
+        const found = peersOf(this.#registry.view, org.slug).find((p) => p.name === name);
         return found === undefined ? null : peer(found);
       },
       allowedReplaySourceOrgSlugs: [],
