@@ -67,7 +67,7 @@ class Forwarding {
     down.on("data", (chunk: Buffer) => this.#fromClient(chunk));
     up.on("drain", () => down.resume());
     down.on("drain", () => up.resume());
-    up.on("end", () => this.#onEnd(down));
+    up.on("end", () => (wasReset(up) ? this.#cut(new AppError("PC03")) : this.#onEnd(down)));
     down.on("end", () => this.#onEnd(up));
     up.on("error", (cause) => this.#onError("PC03", cause));
     down.on("error", (cause) => this.#onError("FP16", cause));
@@ -148,6 +148,15 @@ class Forwarding {
     this.#stopListening?.();
     this.#done({ bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, error: this.#error });
   }
+}
+
+/**
+ * At a socket's "end": whether that was a reset. libuv tells a reset that arrives together with the last bytes as a proper
+ * end, and half an answer would pass for a whole one. The kernel knows no peer any more then; to find that out the socket
+ * must not have been asked for its peer before, and must not have been ended by us.
+ */
+export function wasReset(socket: Socket): boolean {
+  return !socket.destroyed && !socket.writableEnded && socket.remoteAddress === undefined;
 }
 
 /** Ends a connection with a reset, so that the other side cannot take it for a proper end. */

@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { AppError } from "../../src/core/errors.ts";
 import type { MachineId } from "../../src/core/ids.ts";
 import { seconds } from "../../src/core/units.ts";
+import { wasReset } from "../../src/proxy/forward.ts";
 import type { DialAddress } from "../../src/network/plane.ts";
 import { closedPort, echo, ending, open, read, readAll, upstream, world } from "./fixture.ts";
 import { machine, service } from "./values.ts";
@@ -95,6 +96,29 @@ describe("pass-through", () => {
     client.write("x");
     expect(await ending(client)).toBe("ECONNRESET");
     expect((await w.whenSettled(1))[0]?.code).toBe("PC03");
+  });
+
+  test("a Machine's reset right behind its last bytes does not pass for a proper end", async () => {
+    const w = await world();
+    const address = await upstream((socket) => {
+      socket.once("data", () => {
+        socket.write("half an ans");
+        socket.resetAndDestroy();
+      });
+    });
+    w.add(machine(M1, [service()]), { start: async () => [address] });
+    for (let i = 1; i <= 20; i++) {
+      const client = w.dial();
+      client.write("x");
+      client.resume();
+      const isReset = new Promise((resolve) => {
+        client.once("error", () => resolve(true));
+        // The client is Node, too, and as easily deceived.
+        client.once("end", () => resolve(wasReset(client)));
+      });
+      expect(await isReset).toBe(true);
+      expect((await w.whenSettled(i)).at(-1)?.code).toBe("PC03");
+    }
   });
 
   test("a client that does not read slows the Machine down, and gets every byte in the end", async () => {
