@@ -77,7 +77,7 @@ export interface Machines extends MachinePool {
   /** Resolves when it runs again. */
   restart(id: MachineId, options?: Partial<StopOptions>): Promise<Cut>;
   /** Without `force` only a Machine that does not run (`conflict`). Also takes it out of the registry. */
-  destroy(id: MachineId, options: { readonly force: boolean }): Promise<void>;
+  destroy(id: MachineId, options: { readonly force: boolean; readonly because?: string | undefined }): Promise<void>;
   /**
    * Autostop's wish, from whoever decides for the Machine's region: its owner has the last word. False: refused, for the
    * Machine is in use, has begun another life, or does not run.

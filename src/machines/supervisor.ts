@@ -374,6 +374,7 @@ function isUp(state: MachineState): boolean {
   return state.kind === "started" || state.kind === "draining";
 }
 
+/** Whether it keeps its start slot: a start that hangs must not keep others from starting for ever. */
 function isStarting(state: MachineState): boolean {
-  return state.kind === "starting" || (state.kind === "stopping" && state.unborn);
+  return (state.kind === "starting" && !state.late) || (state.kind === "stopping" && state.unborn);
 }

@@ -145,12 +145,12 @@ class Supervisors implements Machines {
     return cut;
   }
 
-  async destroy(id: MachineId, { force }: { readonly force: boolean }): Promise<void> {
+  async destroy(id: MachineId, how: { readonly force: boolean; readonly because?: string | undefined }): Promise<void> {
     const supervisor = this.#get(id);
     const { kind } = supervisor.state;
     const down = kind === "created" || kind === "stopped" || kind === "suspended" || kind === "failed";
-    if (!down && !force) throw new AppError("conflict", `the Machine is ${kind}: stop it first, or use force`);
-    await this.#end(supervisor, "destroyed", { because: "destroyed by a command", drain: false });
+    if (!down && !how.force) throw new AppError("conflict", `the Machine is ${kind}: stop it first, or use force`);
+    await this.#end(supervisor, "destroyed", { because: how.because ?? "destroyed by a command", drain: false });
   }
 
   propose(id: MachineId, wish: SleepWish): boolean {

@@ -154,6 +154,16 @@ describe("a wake", () => {
     expect(w.state(3)).toBe("starting");
   });
 
+  test("a start that hangs gives its slot back when it is overdue", async () => {
+    const limits = { wakeTimeout: seconds(10), starts: 1, perNetwork: 1, drainTimeout: seconds(60) };
+    const w = world([machine(1), machine(2)], { limits });
+    w.driver.behaviour.startDelay = (id) => (id === ONE ? 3_600_000 : 0);
+    w.claim(1);
+    expect(w.refusal(2)).toBe("starts-exhausted");
+    await w.clock.advance(seconds(10));
+    await w.claim(2).ready;
+  });
+
   test("the receipt tells when each step happened, and whose time it was", async () => {
     const w = world([machine(1)]);
     w.driver.behaviour.startDelay = () => 30;
