@@ -67,7 +67,9 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
       tls: undefined,
       acceptedAt,
     };
-    await phases.handlerFor(connection).serve(connection, socket, preface?.rest);
+    await phases
+      .handlerFor(connection)
+      .serve(connection, socket, preface?.rest.length === 0 ? undefined : preface?.rest);
   } catch (thrown) {
     const error = toProxyError(thrown);
     refuse(phases, socket, error, subject);

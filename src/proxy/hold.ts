@@ -32,6 +32,8 @@ export class Hold {
     // "end" and "close" are not sent again for those who come late.
     if (socket.destroyed) this.#onClose();
     else if (socket.readableEnded) this.#ended = true;
+    // Whoever had it before may have paused it.
+    else if (this.#size < limit) socket.resume();
   }
 
   /** Aborted, with an AppError as its reason, when the client is gone. A half-close is not gone. */

@@ -118,6 +118,21 @@ describe("a port with tls", () => {
     expect((await w.whenSettled(1))[0]).toMatchObject({ code: undefined, bytesIn: sent.length, bytesOut: sent.length });
   });
 
+  test("a client that leaves inside the encryption while it waits is noticed", async () => {
+    const authority = temporaryAuthority(NOW);
+    const w = await world({ more: { authority: () => authority } });
+    w.add(machine(M1, [service({ handlers: ["tls"], tls: { defaultSelfSigned: true } })]), {
+      start: () => new Promise(() => {}),
+    });
+    const raw = w.dial();
+    const client = open(connectTls({ socket: raw, ca: authority.cert, servername: "app.flycast" }));
+    await once(client, "secureConnect");
+    while (w.pool.claims(M1) === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    raw.resetAndDestroy();
+    expect((await w.whenSettled(1))[0]?.code).toBe("FP16");
+    expect(w.pool.claims(M1)).toBe(0);
+  });
+
   test("a Machine's reset inside the encryption is no proper end to the client", async () => {
     const authority = temporaryAuthority(NOW);
     const w = await world({ more: { authority: () => authority } });

@@ -80,7 +80,6 @@ async function session(
     ...rawWork(connection, hold.signal, phases.clock.now()),
     probe: probeFor(phases, connection, first.value),
   };
-  socket.resume();
   let reached;
   try {
     reached = await reach.reach(work);
