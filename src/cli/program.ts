@@ -163,6 +163,23 @@ export function buildProgram(): Command {
   addVerb(orgs, "list", "List organisations and their networks", () => import("./orgs.ts"), "list");
   addVerb(orgs, "create <slug> [name]", "Create an organisation", () => import("./orgs.ts"), "create");
 
+  const wireguard = program.command("wireguard").alias("wg").description("Let laptops into a network by WireGuard");
+  addVerb(
+    wireguard,
+    "create [org] [region] [name] [file]",
+    'Add a WireGuard peer and write the file for its client ("stdout" prints it)',
+    () => import("./wireguard.ts"),
+    "create",
+  ).option("--network <name>", "network of that organisation", "default");
+  addVerb(wireguard, "list [org]", "List WireGuard peers", () => import("./wireguard.ts"), "list");
+  addVerb(
+    wireguard,
+    "remove [org] [name]",
+    "Remove a WireGuard peer: it is cut off at once",
+    () => import("./wireguard.ts"),
+    "remove",
+  ).option("--network <name>", "network of that organisation, where the name alone does not tell");
+
   const tokens = program.command("tokens").description("Manage API tokens");
   addVerb(tokens, "list", "List tokens", () => import("./tokens.ts"), "list");
   addVerb(

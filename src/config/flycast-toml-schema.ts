@@ -1,6 +1,7 @@
 import { bytes, ms, seconds } from "../core/units.ts";
 import {
   cidr,
+  endpoint,
   hostPort,
   networkName,
   networkRef,
@@ -51,6 +52,14 @@ const node = section(
     host_networks: key(list(networkRef), {
       doc: "Networks of which the host itself is a client (host mode).",
       defaultDoc: '`["personal/default"]`',
+    }),
+    wireguard: key(hostPort, {
+      doc: "Where WireGuard clients are let in, by UDP: an address of this computer, and 51820, the only port that flyctl's files know.",
+      defaultDoc: "nowhere",
+    }),
+    wireguard_endpoint: key(endpoint, {
+      doc: "Name or address by which clients reach it.",
+      defaultDoc: "the address in `wireguard`",
     }),
   },
   "This node.",

@@ -47,11 +47,19 @@ export function parseHostPort(value: string): Result<HostPort, string> {
   return number.ok ? ok({ host, port: number.value }) : number;
 }
 
+const HOST_NAME = /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
+
 function isAddress(value: string): boolean {
   return ipaddr.IPv4.isValidFourPartDecimal(value) || ipaddr.IPv6.isValid(value);
 }
 
 export const hostPort = parsedText("`address:port`", 'write "127.0.0.1:4280" or "[::1]:4280"', parseHostPort);
+
+/** A name of DNS, or an address: what a client writes before `:51820`. */
+export const endpoint = parsedText("a name or address", 'write "vpn.example.com" or "203.0.113.7"', (value) => {
+  if (isAddress(value) || HOST_NAME.test(value)) return ok(value);
+  return err(`${shown(value)} is not a name or address`);
+});
 
 /** `address` or `address:port`, as text. */
 export const upstream = parsedText("an address, or `address:port`", 'write "9.9.9.9" or "9.9.9.9:53"', (value) => {

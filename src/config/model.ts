@@ -217,6 +217,15 @@ export interface NodeConfig {
   /** CIDR texts, checked. */
   readonly trustProxyProtocol: readonly string[];
   readonly hostNetworks: readonly { readonly org: OrgSlug; readonly network: NetworkName }[];
+  /** Undefined: no WireGuard gateway. */
+  readonly wireguard:
+    | {
+        readonly host: string;
+        readonly port: Port;
+        /** Name or address that clients are told. */
+        readonly endpoint: string;
+      }
+    | undefined;
   readonly autostop: { readonly interval: Milliseconds; readonly idle: Milliseconds };
   readonly limits: Limits;
   readonly dns: {

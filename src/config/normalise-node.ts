@@ -48,6 +48,7 @@ export function normaliseNode(raw: RawFlycastToml, findings: Findings, defaults:
     api: overrides.api ?? raw.node.api,
     trustProxyProtocol: raw.node.trust_proxy_protocol,
     hostNetworks: raw.node.host_networks ?? [{ org: PERSONAL_ORG, network: DEFAULT_NETWORK }],
+    wireguard: normaliseWireguard(raw.node, findings),
     autostop: raw.autostop,
     limits: {
       wakeTimeout: limits.wake_timeout,
@@ -68,6 +69,29 @@ export function normaliseNode(raw: RawFlycastToml, findings: Findings, defaults:
     regions: normaliseRegions(raw, findings, region),
     compatAllow: new Set([...raw.compat.allow, ...defaults.allow]),
   };
+}
+
+const EVERY_ADDRESS = /^(?:0\.0\.0\.0|[0:]+)$/;
+
+function normaliseWireguard(raw: RawFlycastToml["node"], findings: Findings): NodeConfig["wireguard"] {
+  const { wireguard, wireguard_endpoint: endpoint } = raw;
+  if (wireguard === undefined) {
+    if (endpoint !== undefined) {
+      const path = ["node", "wireguard_endpoint"];
+      findings.error(
+        path,
+        "missing-key",
+        "wireguard_endpoint means nothing alone",
+        'write wireguard = "0.0.0.0:51820"',
+      );
+    }
+    return undefined;
+  }
+  if (endpoint === undefined && EVERY_ADDRESS.test(wireguard.host)) {
+    const message = `clients cannot be told to connect to ${wireguard.host}`;
+    findings.error(["node", "wireguard"], "missing-key", message, 'add wireguard_endpoint = "vpn.example.com"');
+  }
+  return { ...wireguard, endpoint: endpoint ?? wireguard.host };
 }
 
 /** Region codes that this node knows: the platform's, those of `[regions]`, its own. */

@@ -36,6 +36,8 @@ export function showNode(node: NodeConfig): ShownTable {
       api: node.api === undefined ? undefined : hostPortText(node.api),
       trust_proxy_protocol: node.trustProxyProtocol,
       host_networks: node.hostNetworks.map(networkText),
+      wireguard: node.wireguard === undefined ? undefined : hostPortText(node.wireguard),
+      wireguard_endpoint: node.wireguard?.endpoint,
     }),
     autostop: { interval: time(node.autostop.interval), idle: time(node.autostop.idle) },
     limits: {

@@ -136,9 +136,7 @@ class LinuxGateway implements Gateway {
     try {
       if (this.#device === undefined) await this.#begin();
       const wanted = this.#wanted();
-      const gone = [...this.#tunnels.values()].filter(
-        (peer) => wanted.get(peer.publicKey)?.address !== peer.address,
-      );
+      const gone = [...this.#tunnels.values()].filter((peer) => wanted.get(peer.publicKey)?.address !== peer.address);
       for (const some of chunks(gone)) await this.#remove(some);
       const fresh = [...wanted.values()].filter((peer) => !this.#tunnels.has(peer.publicKey));
       for (const some of chunks(fresh)) await this.#add(some);

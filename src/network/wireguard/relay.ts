@@ -120,7 +120,8 @@ export class Relay {
 
   #answered(endpoint: Endpoint, datagram: Buffer): void {
     if (!endpoint.known) this.#promote(endpoint);
-    if (!this.#closed) this.#options.outer.send(datagram, endpoint.remote.port, endpoint.remote.address, () => undefined);
+    if (!this.#closed)
+      this.#options.outer.send(datagram, endpoint.remote.port, endpoint.remote.address, () => undefined);
   }
 
   #promote(endpoint: Endpoint): void {
