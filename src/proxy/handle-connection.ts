@@ -2,23 +2,13 @@ import type { Socket } from "node:net";
 import { AppError } from "../core/errors.ts";
 import { accept, type Entrance } from "./accept.ts";
 import { admit } from "./admit.ts";
-import type { Budget } from "./budget.ts";
-import type { Connection, Handler, Settlement } from "./context.ts";
+import type { Connection } from "./context.ts";
 import { reset } from "./forward.ts";
-import { readProxyHeader, type Trusts } from "./handlers/inbound-proxy.ts";
-import type { Phases } from "./phases.ts";
+import { readProxyHeader } from "./handlers/inbound-proxy.ts";
+import type { ConnectionPhases } from "./phases.ts";
 import { toProxyError } from "./respond.ts";
 import { route } from "./route.ts";
-import { settle } from "./settle.ts";
-import type { Tracker } from "./tracker.ts";
-
-export interface ConnectionPhases extends Phases {
-  readonly budget: Budget;
-  readonly tracker: Tracker;
-  readonly trusts: Trusts;
-  /** choose → wake → connect → forward → settle, as the port's handlers ask. */
-  readonly handlerFor: (connection: Connection) => Handler;
-}
+import { refuse } from "./refuse.ts";
 
 let lastId = 0;
 
@@ -80,17 +70,6 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
   await closed;
   phases.tracker.remove(id);
   room.value();
-}
-
-/** Without a byte, and counted: nobody learns what is there, or for whom. */
-function refuse(
-  phases: ConnectionPhases,
-  socket: Socket,
-  error: AppError,
-  subject: NonNullable<Settlement["subject"]>,
-): void {
-  reset(socket);
-  settle(phases, { error, subject });
 }
 
 function ignore(): void {}

@@ -8,8 +8,10 @@ import type { Result } from "../core/result.ts";
 import type { MachinePool } from "../machines/pool.ts";
 import type { Caller } from "../network/caller.ts";
 import type { RegistryView } from "../registry/view.ts";
-import type { GiveBack } from "./budget.ts";
-import type { Settlement } from "./context.ts";
+import type { Budget, GiveBack } from "./budget.ts";
+import type { Connection, Handler, Settlement } from "./context.ts";
+import type { Trusts } from "./handlers/inbound-proxy.ts";
+import type { Tracker } from "./tracker.ts";
 
 /** What the proxy needs of a logger; pino's fits. */
 export interface Log {
@@ -34,4 +36,13 @@ export interface Phases {
   readonly onSettled: (settlement: Settlement) => void;
   /** From the budget: a network may have so many TLS handshakes going on. */
   readonly startHandshake: (network: NetworkId) => Result<GiveBack, ErrorCode>;
+}
+
+/** What the life of a connection needs beyond that. */
+export interface ConnectionPhases extends Phases {
+  readonly budget: Budget;
+  readonly tracker: Tracker;
+  readonly trusts: Trusts;
+  /** choose → wake → connect → forward → settle, as the port's handlers ask. */
+  readonly handlerFor: (connection: Connection) => Handler;
 }
