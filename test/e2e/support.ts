@@ -111,6 +111,7 @@ export class Up {
   readonly process: ChildProcess;
   readonly folder: string;
   readonly who: Who;
+  readonly on: readonly string[];
   readonly events: UpEvent[] = [];
   stderr = "";
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
@@ -121,10 +122,13 @@ export class Up {
     reject: (error: Error) => void;
   }[] = [];
 
-  constructor(folder: string, who: Who, args: readonly string[] = []) {
+  /** `on`: argv to put before all of it, and before every command: another computer's namespaces. */
+  constructor(folder: string, who: Who, args: readonly string[] = [], on: readonly string[] = []) {
     this.folder = folder;
     this.who = who;
+    this.on = on;
     const [file = process.execPath, ...rest]: readonly string[] = [
+      ...on,
       ...asWho(who),
       process.execPath,
       FLYCAST,
@@ -186,7 +190,7 @@ export class Up {
 
   /** A command of the CLI against this node, as its user. */
   cli(...args: string[]): Promise<Ran> {
-    return run([...asWho(this.who), process.execPath, FLYCAST, ...args], this.folder);
+    return run([...this.on, ...asWho(this.who), process.execPath, FLYCAST, ...args], this.folder);
   }
 
   #take(event: UpEvent): void {

@@ -51,14 +51,7 @@ class Holder {
   }
 
   static async make(outer: readonly string[], unshare: readonly string[], script: string): Promise<Holder> {
-    const [file = "", ...args] = [
-      ...outer,
-      "unshare",
-      ...unshare,
-      "sh",
-      "-c",
-      `${script}\necho ready; exec cat >/dev/null`,
-    ];
+    const [file, ...args] = [...outer, "unshare", ...unshare, "sh", "-c", `${script}\necho ready; exec cat >/dev/null`];
     const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
     const [first] = await Promise.race([once(child.stdout, "data"), once(child, "exit")]);
     if (!String(first).startsWith("ready")) throw new Error("namespaces for a test cannot be made");
@@ -115,10 +108,8 @@ export class Computer {
     const holder = await Holder.make(this.enter, ["--net", "--mount"], script);
     const laptop = new Laptop(holder);
     this.#laptops.push(laptop);
-    await must([
-      ...[...this.enter, "ip", "link", "add", `lan${number}`, "type", "veth"],
-      ...["peer", "name", "lan", "netns", `${holder.pid}`],
-    ]);
+    const ours = ["ip", "link", "add", `lan${number}`, "type", "veth"];
+    await must([...this.enter, ...ours, "peer", "name", "lan", "netns", `${holder.pid}`]);
     await must([...this.enter, "ip", "addr", "add", `10.77.${number}.1/24`, "dev", `lan${number}`]);
     await must([...this.enter, "ip", "link", "set", `lan${number}`, "up"]);
     await must([...laptop.enter, "ip", "addr", "add", `10.77.${number}.2/24`, "dev", "lan"]);
@@ -161,20 +152,23 @@ export class Laptop {
    * `endpoint`: where this laptop sees the computer, if not where the file says.
    */
   async join(config: string, endpoint?: string): Promise<void> {
-    const file = join(this.#folder, "fly.conf");
+    const path = join(this.#folder, "fly.conf");
     const text = endpoint === undefined ? config : config.replace(/^(Endpoint = ).*(:\d+)$/m, `$1${endpoint}$2`);
-    writeFileSync(file, text, { mode: 0o600 });
-    const [program = "", ...args] = [...this.enter, "wireguard-go", "--foreground", "wg0"];
-    this.#tunnel = spawn(program, args, { stdio: ["ignore", "ignore", "ignore"] });
+    writeFileSync(path, text, { mode: 0o600 });
+    const [file, ...args] = [...this.enter, "wireguard-go", "--foreground", "wg0"];
+    this.#tunnel = spawn(file ?? "", args, { stdio: ["ignore", "ignore", "ignore"] });
     while ((await this.run("wg", "show", "wg0")).code !== 0) {
       if (this.#tunnel.exitCode !== null) throw new Error("wireguard-go ended");
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
-    await must([...this.enter, "sh", "-c", `wg-quick strip ${file} > /run/stripped && wg setconf wg0 /run/stripped`]);
+    await must([...this.enter, "sh", "-c", `wg-quick strip ${path} > /run/stripped && wg setconf wg0 /run/stripped`]);
     await must([...this.enter, "ip", "addr", "add", valueOf(text, "Address"), "dev", "wg0", "nodad"]);
     await must([...this.enter, "ip", "link", "set", "wg0", "mtu", "1420", "up"]);
     await must([...this.enter, "ip", "-6", "route", "add", valueOf(text, "AllowedIPs"), "dev", "wg0"]);
-    writeFileSync(join(this.#folder, "resolv.conf"), `nameserver ${valueOf(text, "DNS")}\noptions timeout:2 attempts:2\n`);
+    writeFileSync(
+      join(this.#folder, "resolv.conf"),
+      `nameserver ${valueOf(text, "DNS")}\noptions timeout:2 attempts:2\n`,
+    );
     await must([...this.enter, "mount", "--bind", join(this.#folder, "resolv.conf"), "/etc/resolv.conf"]);
   }
 
