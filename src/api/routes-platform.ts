@@ -21,6 +21,7 @@ export function platformRoutes(regions: () => readonly Region[], nearest: string
           description: "regions",
           content: json(z.object({ Regions: z.array(region), Nearest: z.string() })),
         },
+        default: refused,
       },
     }),
     (c) =>

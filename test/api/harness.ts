@@ -180,7 +180,12 @@ export class TestApi {
       ...(token === null ? {} : { authorization: `Bearer ${token}` }),
       ...(payload === undefined
         ? {}
-        : { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }),
+        : {
+            "content-type": "application/json",
+            ...(ask.headers?.["transfer-encoding"] === undefined
+              ? { "content-length": Buffer.byteLength(payload) }
+              : {}),
+          }),
       ...ask.headers,
     };
     const method = ask.method ?? (payload === undefined ? "GET" : "POST");

@@ -6,23 +6,16 @@ import {
   parseNetworkName,
   parseOrgSlug,
   parseRegionCode,
-  type AppName,
 } from "../../core/ids.ts";
-import { REGIONS, type Region } from "../../core/regions.ts";
+import { REGIONS } from "../../core/regions.ts";
 import { kindOf, parseIp6 } from "../../network/address.ts";
 import type { Registry } from "../../registry/commands.ts";
-import {
-  publicState,
-  type App,
-  type FlycastAddress,
-  type Machine,
-  type Organisation,
-  type Peer,
-} from "../../registry/model.ts";
-import { findApp, findMachine, maySee, valid } from "../lookup.ts";
+import type { App, Organisation } from "../../registry/model.ts";
+import { findApp, findMachine, maySee, mayUse, valid } from "../lookup.ts";
 import { allocate } from "../routes-apps.ts";
 import { peersOf, refuseKnownKey, type GatewayFacts } from "../routes-wireguard.ts";
 import type { Principal } from "../tokens.ts";
+import { nearest, regionShape, Shapes } from "./shapes.ts";
 
 export interface GraphqlDeps {
   readonly registry: Registry;
@@ -38,16 +31,16 @@ type Input<T> = { readonly input: T };
 export function rootValue(deps: GraphqlDeps, principal: Principal): object {
   const { registry } = deps;
   const { view, commands } = registry;
-  const shapes = new Shapes(registry);
+  const shapes = new Shapes(registry, principal);
   const mine = (app: App): boolean => maySee(principal, app);
-  const mayUse = (org: Organisation): boolean => principal.kind === "node" || principal.org === org.slug;
   const findOrg = (idOrSlug: string | undefined): Organisation => {
     const slug = valid(parseOrgSlug(idOrSlug ?? PERSONAL_ORG));
     const org = view.organisation(slug);
-    if (org === undefined || !mayUse(org)) throw new AppError("not_found", `Could not find Organization "${slug}"`);
+    if (org === undefined || !mayUse(principal, org.slug))
+      throw new AppError("not_found", `Could not find Organization "${slug}"`);
     return org;
   };
-  const orgs = (): Organisation[] => [...view.organisations()].filter(mayUse);
+  const orgs = (): Organisation[] => [...view.organisations()].filter((org) => mayUse(principal, org.slug));
 
   return {
     viewer: () => ({
@@ -154,159 +147,12 @@ export function rootValue(deps: GraphqlDeps, principal: Principal): object {
     validateWireGuardPeers: ({ input }: Input<{ peerIps: readonly string[] }>) => {
       const isOurs = (text: string): boolean => {
         const ip = parseIp6(text.replace(/\/\d+$/, ""));
-        return ip.ok && kindOf(ip.value) === "peer" && view.peerAt(ip.value) !== undefined;
+        const peer = ip.ok && kindOf(ip.value) === "peer" ? view.peerAt(ip.value) : undefined;
+        return peer !== undefined && mayUse(principal, peer.org);
       };
       return { invalidPeerIps: input.peerIps.filter((ip) => !isOurs(ip)), validPeerIps: input.peerIps.filter(isOurs) };
     },
   };
-}
-
-/** Registry values in the shapes of the schema. */
-class Shapes {
-  readonly #registry: Registry;
-
-  constructor(registry: Registry) {
-    this.#registry = registry;
-  }
-
-  app(app: App): object {
-    const { view } = this.#registry;
-    const machines = (): readonly Machine[] => view.machinesOf(app.name);
-    return {
-      id: app.name,
-      internalNumericId: String(app.number),
-      name: app.name,
-      hostname: `${app.name}.flycast`,
-      cnameTarget: null,
-      deployed: () => machines().length > 0,
-      status: () => (machines().length > 0 ? "deployed" : "pending"),
-      appUrl: null,
-      platformVersion: "machines",
-      network: view.network(app.network)?.name,
-      version: () => Math.max(0, ...machines().map((machine) => machine.version)),
-      createdAt: new Date(app.createdAt).toISOString(),
-      organization: () => this.org(this.#org(app.org)),
-      role: null,
-      currentRelease: () => this.#releases(app.name)[0] ?? null,
-      currentReleaseUnprocessed: () => this.#releases(app.name)[0] ?? null,
-      releases: () => ({ nodes: this.#releases(app.name) }),
-      releasesUnprocessed: () => ({ nodes: this.#releases(app.name) }),
-      ipAddresses: () => ({ nodes: view.addressesOf(app.name).map((address) => this.ip(address)) }),
-      egressIpAddresses: { nodes: [] },
-      sharedIpAddress: null,
-      machines: () => ({ nodes: machines().map((machine) => this.machine(machine)) }),
-      allocations: () =>
-        machines().map((machine) => ({
-          id: machine.id,
-          idShort: machine.id.slice(0, 8),
-          region: machine.region,
-          status: publicState(view.status(machine.id).state),
-          privateIP: machine.address,
-          version: machine.version,
-          createdAt: new Date(machine.createdAt).toISOString(),
-        })),
-      hostIssues: { nodes: [] },
-      services: () =>
-        view
-          .routesOf(app.name)
-          .map(({ service, port }) => ({ description: `TCP ${port.start} ⇢ ${service.internalPort}` })),
-      regions: () =>
-        [...new Set(machines().map((machine) => machine.region))].map((code) => regionShape(nearest(code))),
-    };
-  }
-
-  machine(machine: Machine): object {
-    const { view } = this.#registry;
-    return {
-      id: machine.id,
-      name: machine.name,
-      state: publicState(view.status(machine.id).state),
-      region: machine.region,
-      instanceId: machine.instance,
-      createdAt: new Date(machine.createdAt).toISOString(),
-      app: () => {
-        const app = view.app(machine.app);
-        return app === undefined ? null : this.app(app);
-      },
-      ips: { nodes: [{ kind: "privatenet", family: "v6", ip: machine.address }] },
-    };
-  }
-
-  ip(address: FlycastAddress): object {
-    const { view } = this.#registry;
-    const network = view.network(address.network);
-    return {
-      id: address.address,
-      address: address.address,
-      type: "private_v6",
-      region: "global",
-      createdAt: new Date(address.createdAt).toISOString(),
-      serviceName: null,
-      network:
-        network === undefined
-          ? null
-          : { id: String(network.id), name: network.name, organization: () => this.org(this.#org(network.org)) },
-    };
-  }
-
-  org(org: Organisation): object {
-    const peer = (p: Peer): object => ({
-      id: p.name,
-      name: p.name,
-      pubkey: p.publicKey,
-      region: p.region,
-      peerip: p.address,
-    });
-    return {
-      id: org.slug,
-      internalNumericId: String(org.number),
-      slug: org.slug,
-      rawSlug: org.slug,
-      name: org.name,
-      type: org.slug === PERSONAL_ORG ? "PERSONAL" : "SHARED",
-      paidPlan: true,
-      billable: true,
-      viewerRole: "admin",
-      settings: {},
-      remoteBuilderImage: "",
-      remoteBuilderApp: null,
-      members: { edges: [] },
-      wireGuardPeers: () => ({ nodes: peersOf(this.#registry.view, org.slug).map(peer) }),
-      wireGuardPeer: ({ name }: { name: string }) => {
-        const found = peersOf(this.#registry.view, org.slug).find((p) => p.name === name);
-        return found === undefined ? null : peer(found);
-      },
-      allowedReplaySourceOrgSlugs: [],
-      allowAllCrossNetworkReplays: false,
-    };
-  }
-
-  #org(slug: Organisation["slug"]): Organisation {
-    const org = this.#registry.view.organisation(slug);
-    if (org === undefined) throw new AppError("not_found", `Could not find Organization "${slug}"`);
-    return org;
-  }
-
-  /** There are no releases of images here: the newest version of the Machines stands for the current one. */
-  #releases(app: AppName): readonly object[] {
-    const newest = this.#registry.view.machinesOf(app).toSorted((a, b) => b.version - a.version)[0];
-    if (newest === undefined) return [];
-    return [
-      {
-        id: newest.instance,
-        version: newest.version,
-        stable: true,
-        inProgress: false,
-        description: "Deployed",
-        reason: "deploy",
-        status: "complete",
-        imageRef: null,
-        evaluationId: null,
-        user: null,
-        createdAt: new Date(newest.updatedAt).toISOString(),
-      },
-    ];
-  }
 }
 
 const MOST = 500;
@@ -324,24 +170,5 @@ function page<T>(
     totalCount: all.length,
     pageInfo: { hasNextPage: end < all.length, endCursor: String(end) },
     nodes: all.slice(from, end).map(shape),
-  };
-}
-
-function nearest(code: string): Region {
-  const region =
-    REGIONS.find((candidate) => candidate.code === code) ?? REGIONS.find((candidate) => candidate.code === "iad");
-  if (region === undefined) throw new AppError("internal", "there are no regions");
-  return { ...region, code: code as Region["code"] };
-}
-
-function regionShape(region: Region): object {
-  return {
-    code: region.code,
-    name: region.name,
-    latitude: region.lat,
-    longitude: region.lon,
-    gatewayAvailable: region.gateway ?? false,
-    requiresPaidPlan: false,
-    deprecated: region.deprecated,
   };
 }
