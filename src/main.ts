@@ -41,8 +41,10 @@ import { readEnvFile } from "./machines/env-file.ts";
 import { machineEnvironment } from "./machines/environment.ts";
 import { Releases, type Release } from "./machines/release.ts";
 import { createMachines } from "./machines/supervisors.ts";
-import { parseIp6 } from "./network/address.ts";
+import { dnsAddress, parseIp6 } from "./network/address.ts";
+import { HostNetworks } from "./network/host-networks.ts";
 import { createLoopbackPlane } from "./network/loopback.ts";
+import type { ComputerSide } from "./network/linux/core-side.ts";
 import { createLinuxPlane } from "./network/linux/plane.ts";
 import type { OuterFacts } from "./network/linux/wire.ts";
 import type { Outside } from "./network/outside.ts";
@@ -65,7 +67,12 @@ import { createMetrics } from "./telemetry/metrics.ts";
 /** Where the node stands: a lab of its own, or the computer as it is. */
 export type Standing =
   | { readonly mode: "loopback" }
-  | { readonly mode: "lab" | "host"; readonly outer: OuterFacts; readonly nftables: boolean };
+  | {
+      readonly mode: "lab" | "host";
+      readonly outer: OuterFacts;
+      readonly computer: ComputerSide;
+      readonly nftables: boolean;
+    };
 
 export interface SystemOptions {
   readonly workspace: Workspace;
@@ -125,6 +132,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
             mode: standing.mode,
             stateDir: node.stateDir,
             outer: standing.outer,
+            computer: standing.computer,
             nftables: standing.nftables,
           });
     ending.push(() => plane.close());
@@ -192,6 +200,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       onSettled: metrics.settled,
       log,
       trust: node.trustProxyProtocol,
+      sessionIdle: node.autostop.idle,
       authority,
     });
     ending.push(() => proxy.close());
@@ -202,6 +211,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       outside,
       attach: (address, port, server) => proxy.listenPublished(address, port, server),
       fixed: (app, port) => workspace.apps.find((candidate) => candidate.name === app)?.publish.get(port as Port),
+      // In host mode the computer is a client like others, and needs no ports of its own.
+      fixedOnly: mode === "host",
       remembered: memory.ports,
     });
     ending.push(() => publisher.close());
@@ -329,10 +340,17 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       api.attach(door.api, "inside");
     });
 
+    const hostNetworks = new HostNetworks(plane);
+    let joined: readonly NetworkId[] = [];
     /** Follows the registry: networks get their routes, addresses their published ports. */
     const follow = async (): Promise<void> => {
       for (const network of view.networks()) await plane.addNetwork(network.id);
       await gateway?.sync();
+      joined = await hostNetworks.set(
+        mode !== "host"
+          ? []
+          : workspace.node.hostNetworks.flatMap(({ org, network }) => view.networkNamed(org, network)?.id ?? []),
+      );
       await proxy.sync();
       await publisher.sync();
       await memory.remember(publisher.list());
@@ -377,7 +395,10 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     };
     await machines.recover();
     ending.push(() => machines.close());
-    await applyWorkspace(registry, control, workspace, undefined);
+    // Without files there is nobody who would want the Machines of earlier files gone.
+    if (workspace.file !== undefined || workspace.apps.length > 0) {
+      await applyWorkspace(registry, control, workspace, undefined);
+    }
     await follow();
     let following: Promise<void> = Promise.resolve();
     let scheduled = false;
@@ -399,7 +420,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     apiUrl = urlOf(apiServer);
     const personal = view.networkNamed(PERSONAL_ORG, DEFAULT_NETWORK);
     const outsideDns = personal === undefined ? undefined : await dnsPorts.open(personal.id);
-    dnsAt = [...(mode === "loopback" ? [] : ["[fdaa::3]:53"]), ...(outsideDns === undefined ? [] : [outsideDns.text])];
+    // The computer has a way to the networks that it is in, and to nothing else of ours.
+    const insideDns = { loopback: [], lab: ["[fdaa::3]:53"], host: joined.map((id) => `[${dnsAddress(id)}]:53`) }[mode];
+    dnsAt = [...insideDns, ...(outsideDns === undefined ? [] : [outsideDns.text])];
     await writeNodeFile(node.stateDir, {
       api: apiUrl,
       dns: dnsAt,
@@ -437,7 +460,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     const shutdown = async (cut: boolean): Promise<readonly string[]> => {
       ready = false;
       const cuts = await proxy.drain(cut ? ms(0) : workspace.node.limits.drainTimeout);
-      await machines.shutdown({ drain: false });
+      // In host mode Machines go on without the node, and the next one finds them.
+      if (mode !== "host") await machines.shutdown({ drain: false });
       await endAll();
       return cuts.map(
         (connection) =>
@@ -451,7 +475,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         workspace = next;
         try {
           const { changed } = await applyWorkspace(registry, control, next, previous);
-          proxy.reload(next.node.limits);
+          proxy.reload(next.node.limits, next.node.autostop.idle);
           machines.setAutostop(next.node.autostop);
           machines.setLimits(next.node.limits);
           await follow();
@@ -464,7 +488,9 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       },
       async shutdown({ cut }) {
         if (shutting === undefined) shutting = shutdown(cut);
-        else if (cut) await Promise.all([proxy.drain(ms(0)), machines.shutdown({ drain: false })]);
+        else if (cut) {
+          await Promise.all([proxy.drain(ms(0)), ...(mode === "host" ? [] : [machines.shutdown({ drain: false })])]);
+        }
         return shutting;
       },
     };

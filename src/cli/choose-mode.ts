@@ -21,10 +21,7 @@ export async function chooseMode(wanted: NodeConfig["networkMode"]): Promise<Cho
   }
   const probe = await probeLab();
   if (probe.ok) {
-    const notes = probe.nft
-      ? []
-      : [`nftables does not work here (${probe.nftReason ?? "missing"}): routing rules keep networks apart.`];
-    return { mode: "lab", nftables: probe.nft, notes };
+    return { mode: "lab", nftables: probe.nft, notes: notesOf(probe) };
   }
   const why = `${probe.step}: ${probe.stderr.trim() || "refused"}`;
   if (wanted === "lab") {
@@ -33,6 +30,35 @@ export async function chooseMode(wanted: NodeConfig["networkMode"]): Promise<Cho
     });
   }
   return { mode: "loopback", nftables: false, notes: [`Lab mode is not possible here (${why}). ${probe.remedy}`] };
+}
+
+/**
+ * The mode of a service: host mode, unless the configuration says otherwise. It never falls back by itself, for Machines
+ * that end with the node, or share the computer's network, are no small difference.
+ * @errors no_privilege, unsupported
+ */
+export async function chooseServeMode(wanted: NodeConfig["networkMode"]): Promise<ChosenMode> {
+  if (wanted === "lab" || wanted === "loopback") return chooseMode(wanted);
+  const next = "sudo flycast serve, or --network-mode lab, in which Machines end with the node";
+  if (process.platform !== "linux") {
+    throw new AppError("unsupported", "Host mode needs Linux.", { details: { next: "--network-mode loopback" } });
+  }
+  if (process.getuid?.() !== 0) {
+    throw new AppError("no_privilege", "`flycast serve` runs in host mode, which needs root.", { details: { next } });
+  }
+  const probe = await probeLab();
+  if (!probe.ok) {
+    const why = `${probe.step}: ${probe.stderr.trim() || "refused"}`;
+    throw new AppError("no_privilege", `Host mode is not possible here (${why}). ${probe.remedy}`, {
+      details: { next: "flycast doctor" },
+    });
+  }
+  return { mode: "host", nftables: probe.nft, notes: notesOf(probe) };
+}
+
+function notesOf(probe: { readonly nft: boolean; readonly nftReason?: string | undefined }): readonly string[] {
+  if (probe.nft) return [];
+  return [`nftables does not work here (${probe.nftReason ?? "missing"}): routing rules keep networks apart.`];
 }
 
 export const LOOPBACK_NOTE =

@@ -1,4 +1,4 @@
-// The entry of the core: the process that runs inside the lab's namespaces. Started by `up`, never by hand.
+// The entry of the core: the process that runs inside the lab's namespaces. Started by `up` and `serve`, never by hand.
 import { connectOuter } from "../network/linux/core-side.ts";
 import type { ToNode } from "./node-protocol.ts";
 import { NodeSide } from "./node-side.ts";
@@ -7,7 +7,7 @@ import { decode, encode } from "./wire.ts";
 const outer = await connectOuter();
 const node = new NodeSide(
   outer.outside,
-  outer.facts,
+  { outer: outer.facts, computer: outer.computer },
   (message) => outer.send(encode(message)),
   // The last message must be on its way before the process is gone.
   () => setTimeout(() => process.exit(0), 50),

@@ -4,13 +4,14 @@ import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
 import { AppError, ERROR_CODES, type ErrorCode } from "../core/errors.ts";
 import type { Workspace } from "../config/model.ts";
+import { HOST_NAMESPACE } from "../network/linux/host-link.ts";
 import { launchCore } from "../network/linux/launch.ts";
 import { directOutside } from "../network/outside-direct.ts";
 import type { NetworkMode } from "../network/plane.ts";
 import type { FromNode, NodeFailure, ToNode } from "./node-protocol.ts";
 import { decode, encode } from "./wire.ts";
 
-/** A node that was started by this command: in this process, or in a lab of its own. */
+/** A node that was started by this command: in this process, or in namespaces of its own. */
 export interface NodeProcess {
   /** What the files say now. @errors whatever refuses it; then nothing has changed */
   apply(workspace: Workspace): Promise<readonly string[]>;
@@ -23,7 +24,7 @@ export interface NodeProcess {
 export interface StartNode {
   readonly workspace: Workspace;
   readonly mode: NetworkMode;
-  /** Whether nftables works in the lab. */
+  /** Whether nftables works in namespaces. */
   readonly nftables: boolean;
   readonly prettyLog: boolean;
   readonly version: string;
@@ -32,9 +33,10 @@ export interface StartNode {
 
 export async function startNode(options: StartNode): Promise<NodeProcess> {
   const talk = new Conversation(options.onEvent);
-  if (options.mode === "lab") {
+  if (options.mode !== "loopback") {
     const core = await launchCore({
       entry: coreEntry(),
+      ...(options.mode === "host" ? { persistent: HOST_NAMESPACE } : {}),
       execArgv: process.execArgv,
       onMessage: (text) => {
         if (typeof text === "string") talk.receive(decode<FromNode>(text));
@@ -47,12 +49,12 @@ export async function startNode(options: StartNode): Promise<NodeProcess> {
           ? undefined
           : {
               code: "internal",
-              message: `the lab ended unexpectedly (${exit.signal ?? `exit code ${exit.code ?? "?"}`})`,
+              message: `the node ended unexpectedly (${exit.signal ?? `exit code ${exit.code ?? "?"}`})`,
             },
       ),
     );
   } else {
-    // Loaded only here: in lab mode the outer process stays small.
+    // Loaded only here: in the other modes the outer process stays small.
     const { NodeSide } = await import("./node-side.ts");
     const side = new NodeSide(
       directOutside,

@@ -1,24 +1,31 @@
 import type { SystemEvent } from "../api/events.ts";
 import { toAppError } from "../core/errors.ts";
-import { startSystem, type System } from "../main.ts";
+import { startSystem, type Standing, type System } from "../main.ts";
 import type { AppStatus } from "../api/status.ts";
+import type { ComputerSide } from "../network/linux/core-side.ts";
 import type { OuterFacts } from "../network/linux/wire.ts";
 import type { Outside } from "../network/outside.ts";
 import type { FromNode, NodeFailure, ToNode } from "./node-protocol.ts";
+
+/** What the core was told by the outer process. */
+export interface CorePlace {
+  readonly outer: OuterFacts;
+  readonly computer: ComputerSide;
+}
 
 /** The node's end of the conversation with `up` or `serve`: one system, started once, changed and ended by messages. */
 export class NodeSide {
   readonly #outside: Outside;
   /** Undefined in loopback mode: there is no outer process. */
-  readonly #outer: OuterFacts | undefined;
+  readonly #place: CorePlace | undefined;
   readonly #send: (message: FromNode) => void;
   readonly #end: () => void;
   #system: Promise<System> | undefined;
   #ending = false;
 
-  constructor(outside: Outside, outer: OuterFacts | undefined, send: (message: FromNode) => void, end: () => void) {
+  constructor(outside: Outside, place: CorePlace | undefined, send: (message: FromNode) => void, end: () => void) {
     this.#outside = outside;
-    this.#outer = outer;
+    this.#place = place;
     this.#send = send;
     this.#end = end;
   }
@@ -40,10 +47,7 @@ export class NodeSide {
   async #start(message: ToNode & { kind: "start" }): Promise<void> {
     this.#system = startSystem({
       workspace: message.workspace,
-      standing:
-        this.#outer === undefined
-          ? { mode: "loopback" }
-          : { mode: "lab", outer: this.#outer, nftables: message.nftables },
+      standing: this.#standing(message.nftables),
       version: message.version,
       prettyLog: message.prettyLog,
       resolvConf: message.resolvConf,
@@ -57,6 +61,12 @@ export class NodeSide {
       this.#send({ kind: "failed", failure: failureOf(thrown) });
       this.#end();
     }
+  }
+
+  #standing(nftables: boolean): Standing {
+    if (this.#place === undefined) return { mode: "loopback" };
+    const { persistent } = this.#place.outer;
+    return { mode: persistent === undefined ? "lab" : "host", ...this.#place, nftables };
   }
 
   async #apply(message: ToNode & { kind: "apply" }): Promise<void> {

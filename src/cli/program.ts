@@ -34,6 +34,23 @@ export function buildProgram(): Command {
   )
     .addOption(new Option("--network-mode <mode>", "how Machines are separated").choices(["auto", "lab", "loopback"]))
     .option("--allow <key...>", "warn of these keys instead of refusing them, such as force_https");
+  add(
+    program,
+    "serve [config]",
+    "Run a node as a service: Machines outlive it (Linux, root); see packaging/",
+    () => import("./serve.ts"),
+  )
+    .addOption(
+      new Option("--network-mode <mode>", "how Machines are separated (default: host)").choices([
+        "auto",
+        "host",
+        "lab",
+        "loopback",
+      ]),
+    )
+    .option("--allow <key...>", "warn of these keys instead of refusing them, such as force_https")
+    .option("--teardown", "end all Machines of host mode and remove its network from this computer")
+    .option("-y, --yes", "do not ask");
   add(program, "status", "Show apps, addresses and Machines of a running node", () => import("./status.ts"))
     .option("-a, --app <name>", "only this app")
     .option("--watch", "again at every change, until Ctrl-C");

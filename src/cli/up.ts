@@ -3,14 +3,14 @@ import pc from "picocolors";
 import { watch } from "chokidar";
 import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
-import { toAppError } from "../core/errors.ts";
-import { formatProblems } from "../config/format-problem.ts";
-import { loadWorkspace, type LoadedWorkspace } from "../config/load.ts";
+import { loadWorkspace } from "../config/load.ts";
 import { checkAllowances } from "./allowances.ts";
 import { chooseMode, LOOPBACK_NOTE } from "./choose-mode.ts";
+import { showProblems } from "./config-problems.ts";
 import { humanLine, jsonLine } from "./event-printer.ts";
-import { errorOf, startNode, type NodeProcess } from "./node-process.ts";
-import { EXIT, print, reportError } from "./output.ts";
+import { followSignals, reload, waitForEnd } from "./foreground.ts";
+import { startNode } from "./node-process.ts";
+import { EXIT, print } from "./output.ts";
 import type { GlobalOptions } from "./program.ts";
 import { serviceTable } from "./status.ts";
 import { version } from "./version.ts";
@@ -56,45 +56,14 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     onEvent: say,
   });
   const stopWatching = followFiles(loaded.files, async () => {
-    const again = await load();
-    if (again.workspace === undefined) {
-      showProblems(again, json);
-      say({
-        event: "problem",
-        code: "config_invalid",
-        message: "the files have errors: the running configuration is unchanged",
-      });
-      return;
-    }
-    try {
-      say({ event: "reload", changed: await node.apply(again.workspace) });
-    } catch (thrown) {
-      const error = toAppError(thrown);
-      say({ event: "problem", code: error.code, message: `${error.message} The running configuration is unchanged.` });
-    }
+    await reload(node, load, say, json);
   });
-  followSignals(node, json);
-
-  const { cut, failure } = await node.ended;
+  followSignals(node, () => {
+    if (!json) process.stderr.write("\nStopping: connections in use may finish. Once more to cut them.\n");
+  });
+  await node.ended;
   await stopWatching();
-  for (const what of cut) process.stderr.write(`cut: ${what}\n`);
-  if (failure !== undefined) {
-    reportError(errorOf(failure), json);
-    return EXIT.failed;
-  }
-  return EXIT.done;
-}
-
-/** The first Ctrl-C drains, the second one cuts. */
-function followSignals(node: NodeProcess, json: boolean): void {
-  let asked = false;
-  const stop = (): void => {
-    node.shutdown(asked);
-    if (!asked && !json) process.stderr.write("\nStopping: connections in use may finish. Once more to cut them.\n");
-    asked = true;
-  };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
+  return waitForEnd(node, json);
 }
 
 /** Calls back after a change of the files has settled, and on SIGHUP; one call at a time. */
@@ -111,17 +80,6 @@ function followFiles(files: readonly string[], changed: () => Promise<void>): ()
   watcher.on("error", () => undefined);
   process.on("SIGHUP", again);
   return () => watcher.close();
-}
-
-function showProblems(loaded: LoadedWorkspace, json: boolean): void {
-  const shown = loaded.problems.filter((problem) => problem.grade !== "note");
-  if (shown.length === 0) return;
-  if (json) {
-    for (const problem of shown) process.stderr.write(`${JSON.stringify({ event: "config-problem", ...problem })}\n`);
-    return;
-  }
-  const color = pc.isColorSupported && process.stderr.isTTY === true;
-  process.stderr.write(`${formatProblems(shown, { color, sources: loaded.sources })}\n`);
 }
 
 function readyText(event: SystemEvent & { event: "ready" }, apps: readonly AppStatus[], region: string): string {

@@ -14,6 +14,8 @@ export interface LoadOptions {
   readonly allow?: ReadonlySet<string>;
   /** Settings of the command line, which win over the file. */
   readonly overrides?: NodeOverrides;
+  /** For `serve`: the file may list no apps, and the state is elsewhere by default. */
+  readonly service?: { readonly stateDir: string };
 }
 
 interface Loaded {
@@ -51,9 +53,13 @@ export async function loadWorkspace(target: string | undefined, options: LoadOpt
   const read = await readFlycastToml(file, options.cwd);
   if (read.raw === undefined) return { workspace: undefined, problems: read.problems, files, sources: read.sources };
   const { raw, findings, document, shown } = read;
-  const node = normaliseNode(raw, findings, nodeDefaults(folder, join(folder, ".flycast"), options));
+  const node = normaliseNode(
+    raw,
+    findings,
+    nodeDefaults(folder, options.service?.stateDir ?? join(folder, ".flycast"), options),
+  );
   const entries = file === undefined ? [loneEntry(found.file)] : [...raw.apps].map(([key, app]) => ({ key, app }));
-  if (entries.length === 0) {
+  if (entries.length === 0 && options.service === undefined) {
     findings.error(["apps"], "no-apps", "the file lists no apps", 'write [apps.web] with path = "web"');
   }
 

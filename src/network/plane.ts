@@ -84,6 +84,11 @@ export interface NetworkPlane {
    * undefined, as in the other modes, where the computer cannot be one. Idempotent.
    */
   joinHost?(network: NetworkId): Promise<Ip6 | undefined>;
+  /**
+   * Host mode: makes the computer a client of no network but these, also of none that it joined in an earlier life of the
+   * node; its resolver, where it can be told so, asks the first one's DNS for our names. Does nothing in the other modes.
+   */
+  leaveHost?(except: readonly NetworkId[]): Promise<void>;
   /** Packets that the kernel refused, by reason, since the start: `forged`, `denied_forward`, `denied_input`. */
   refused(): Promise<Readonly<Record<string, number>>>;
   /** What `flycast exec` needs to run a command as a client of a network: a namespace made like a Machine's. */

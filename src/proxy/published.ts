@@ -30,6 +30,8 @@ export interface PublisherOptions {
   readonly attach: (address: Ip6, port: number, server: Server) => void;
   /** Where a person wants a port; undefined: any free loopback port. */
   readonly fixed: (app: AppName, port: number) => { readonly host: string; readonly port: Port } | undefined;
+  /** Open no others than those. @default false */
+  readonly fixedOnly?: boolean;
   /** The ports of the last run by `address port`: tried first, so that a bookmark stays good. */
   readonly remembered: ReadonlyMap<string, number>;
 }
@@ -48,8 +50,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
       const isReachable = ({ port }: PortRoute): boolean =>
         !port.handlers.has("tls") || app.tls !== undefined || port.tlsOptions.defaultSelfSigned;
       for (const [index, address] of ownFirst(options.view, app.name).entries()) {
-        for (const port of portsOf(routes.filter(isReachable)))
+        for (const port of portsOf(routes.filter(isReachable))) {
+          if (options.fixedOnly === true && (index > 0 || options.fixed(app.name, port) === undefined)) continue;
           wanted.set(`${address.address} ${port}`, { address, port, first: index === 0 });
+        }
       }
     }
     for (const [key, { server }] of open) {

@@ -6,12 +6,21 @@ import type { Outside } from "../outside.ts";
 import { LISTEN_BACKLOG, SERVER_OPTIONS } from "../outside-direct.ts";
 import { isWireMessage, type CoreMessage, type Opening, type OuterFacts, type OuterMessage } from "./wire.ts";
 
+/** Host mode: what only the process outside can do to the computer's own network. For `createLinuxPlane`. @errors internal */
+export interface ComputerSide {
+  /** Makes the computer a client of a network. */
+  join(cidr: string, address: Ip6): Promise<void>;
+  /** Makes it a client of no other than those of these addresses. */
+  leave(keep: readonly Ip6[]): Promise<void>;
+  /** Has its resolver ask this server for our names, where it has one that can be told so. */
+  names(server: Ip6): Promise<void>;
+}
+
 /** The core's end of the channel to the process outside. */
 export interface Outer {
   readonly facts: OuterFacts;
   readonly outside: Outside;
-  /** Host mode: makes the computer a client of a network. For `createLinuxPlane`. @errors internal */
-  readonly join: (cidr: string, address: Ip6) => Promise<void>;
+  readonly computer: ComputerSide;
   /** To `onMessage` of `launchCore`. */
   send(message: unknown): void;
   onMessage(listener: (message: unknown) => void): void;
@@ -47,6 +56,12 @@ export function connectOuter(): Promise<Outer> {
   const tell = (message: CoreMessage): void => {
     if (process.connected) process.send?.(message, undefined, {}, () => undefined);
   };
+
+  const ask = (message: CoreMessage & { readonly id: number }): Promise<void> =>
+    new Promise((settle, refuse) => {
+      waiting.set(message.id, { settle: () => settle(), refuse });
+      tell(message);
+    });
 
   const open = (
     what: Opening,
@@ -95,12 +110,10 @@ export function connectOuter(): Promise<Outer> {
           resolve({
             facts: message.outer,
             outside,
-            join(cidr, address) {
-              const id = ++sequence;
-              return new Promise((settle, refuse) => {
-                waiting.set(id, { settle: () => settle(), refuse });
-                tell({ flycast: "join", id, cidr, address });
-              });
+            computer: {
+              join: (cidr, address) => ask({ flycast: "join", id: ++sequence, cidr, address }),
+              leave: (keep) => ask({ flycast: "leave", id: ++sequence, keep }),
+              names: (server) => ask({ flycast: "names", id: ++sequence, server }),
             },
             send: (body) => tell({ flycast: "app", body }),
             onMessage(listener) {

@@ -136,6 +136,11 @@ export const nftGuard: Guard = {
     ip6: [],
     nft: [element("add", "link6", `"${name}" . ${address}`)],
   }),
+  removeHost: (name, _network, address): Commands => ({
+    ip: [`route del ${address}/128 dev ${name}`],
+    ip6: [],
+    nft: [element("delete", "link6", `"${name}" . ${address}`)],
+  }),
   removeLink: (link: Link, present: boolean): Commands => ({
     ip: present ? [`link del dev ${link.name}`] : [],
     ip6: [],

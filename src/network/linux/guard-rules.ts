@@ -44,6 +44,15 @@ export const rulesGuard: Guard = {
     nft: [],
   }),
 
+  // The other rules of the link are shared by all networks that the computer is a client of.
+  removeHost: (name, network, address) => ({
+    ip: [`route del ${address}/128 dev ${name}`, `route del ${address}/128 dev ${name} table ${tableOf(network)}`],
+    ip6: rules6({ name, network, address })
+      .filter((rule) => rule.includes(address))
+      .map((rule) => `rule del ${rule}`),
+    nft: [],
+  }),
+
   removeLink: (link, present) => ({
     ip: [...(present ? [`link del dev ${link.name}`] : []), ...rules4(link).map((rule) => `rule del ${rule}`)],
     ip6: rules6(link).map((rule) => `rule del ${rule}`),

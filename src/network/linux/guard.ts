@@ -49,6 +49,8 @@ export interface Guard {
   addLink(link: Link): Commands;
   /** Lets the computer itself in, by the link `name` of host mode: one address on each network that it joins. */
   addHost(name: string, network: NetworkId, address: Ip6): Commands;
+  /** Shuts it out again. */
+  removeHost(name: string, network: NetworkId, address: Ip6): Commands;
   /** `present`: whether our end of it is still there; it goes by itself when the namespace at its other end does. */
   removeLink(link: Link, present: boolean): Commands;
 }

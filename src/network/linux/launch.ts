@@ -1,7 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { AppError, toAppError } from "../../core/errors.ts";
-import { ensureHostLink, joinHost } from "./host-link.ts";
+import { ensureHostLink, HOST_LINK, joinHost, leaveHost, routeNames } from "./host-link.ts";
+import { lockHostNamespace } from "./host-lock.ts";
 import { hostCommand, labCommand } from "./init.ts";
 import { OuterSockets } from "./outer-sockets.ts";
 import { isPrivileged } from "./privileges.ts";
@@ -29,8 +30,6 @@ export interface LaunchOptions {
   readonly onMessage: (message: unknown) => void;
 }
 
-const HOST_LINK = "flycast0";
-
 export interface CoreExit {
   readonly code: number | undefined;
   readonly signal: string | undefined;
@@ -50,11 +49,15 @@ export interface CoreProcess {
 /**
  * Starts the core inside namespaces of its own and serves its `Outside`. Resolves when the core has called
  * `connectOuter`. Call it from the main thread: the lab dies with the thread that made it. Its standard output and error are ours.
- * @errors no_privilege when the lab cannot be built; `probeLab` tells why
+ * @errors no_privilege when the lab cannot be built; `probeLab` tells why; state_locked when another process has launched a
+ * core in that persistent namespace
  */
 export async function launchCore(options: LaunchOptions): Promise<CoreProcess> {
   const { persistent, hostLink = HOST_LINK } = options;
-  if (persistent !== undefined) await ensureHostLink(persistent, hostLink);
+  if (persistent !== undefined) {
+    await lockHostNamespace(persistent);
+    await ensureHostLink(persistent, hostLink);
+  }
   return launch(options);
 }
 
@@ -82,6 +85,17 @@ function launch(options: LaunchOptions): Promise<CoreProcess> {
     });
     child.once("error", () => resolve({ code: undefined, signal: undefined }));
   });
+
+  const hostLink = options.hostLink ?? HOST_LINK;
+  const answer = (id: number, deed: Promise<unknown>): void => {
+    deed.then(
+      () => send(child, { flycast: "done", id }),
+      (thrown: unknown) => {
+        const { code, message } = toAppError(thrown);
+        send(child, { flycast: "refused", id, code, message });
+      },
+    );
+  };
 
   return new Promise((resolve, reject) => {
     child.once("error", (cause) =>
@@ -120,13 +134,13 @@ function launch(options: LaunchOptions): Promise<CoreProcess> {
           void sockets.open(message);
           return;
         case "join":
-          joinHost(options.hostLink ?? HOST_LINK, message.cidr, message.address).then(
-            () => send(child, { flycast: "done", id: message.id }),
-            (thrown: unknown) => {
-              const { code, message: text } = toAppError(thrown);
-              send(child, { flycast: "refused", id: message.id, code, message: text });
-            },
-          );
+          answer(message.id, joinHost(hostLink, message.cidr, message.address));
+          return;
+        case "leave":
+          answer(message.id, leaveHost(hostLink, message.keep));
+          return;
+        case "names":
+          answer(message.id, routeNames(hostLink, message.server));
           return;
         case "taken":
           sockets.taken(message.id);

@@ -33,18 +33,26 @@ export class PlaceRecords {
     await rm(join(this.#folder, `${id}.json`), { force: true });
   }
 
-  /** Those whose namespace is still there, with it; the records of the others are removed. */
-  async recover(): Promise<readonly (PlaceRecord & { readonly namespace: Namespace })[]> {
+  /**
+   * Those whose namespace is still there, with it; the records of the others are removed. `present`: whether our end of
+   * the wire is there, for somebody who looks from elsewhere.
+   */
+  async recover(
+    present: (link: Link) => boolean = wireExists,
+  ): Promise<readonly (PlaceRecord & { readonly namespace: Namespace })[]> {
     const names = await readdir(this.#folder).catch(() => []);
-    const found = await Promise.all(names.map((name) => this.#recoverOne(name)));
+    const found = await Promise.all(names.map((name) => this.#recoverOne(name, present)));
     return found.filter((one) => one !== undefined);
   }
 
-  async #recoverOne(name: string): Promise<(PlaceRecord & { readonly namespace: Namespace }) | undefined> {
+  async #recoverOne(
+    name: string,
+    present: (link: Link) => boolean,
+  ): Promise<(PlaceRecord & { readonly namespace: Namespace }) | undefined> {
     const path = join(this.#folder, name);
     const record = parseRecord(await readFile(path, "utf8").catch(() => ""));
     // As long as our end of the wire is there, the namespace is, and its inode means nothing else.
-    const namespace = record !== undefined && wireExists(record.link) ? Namespace.find(record.space) : undefined;
+    const namespace = record !== undefined && present(record.link) ? Namespace.find(record.space) : undefined;
     if (record !== undefined && namespace !== undefined) return { ...record, namespace };
     await rm(path, { force: true });
     if (record !== undefined) await rm(record.folder, { recursive: true, force: true });

@@ -1,16 +1,17 @@
 import { chmod, mkdir, rm } from "node:fs/promises";
 import type { Server } from "node:net";
 import type { HostId, Ip6, MachineId, NetworkId } from "../../core/ids.ts";
-import { machineAddress, networkCidr } from "../address.ts";
+import { dnsAddress, machineAddress, networkCidr } from "../address.ts";
 import type { ClientPlace, DialAddress, NetworkPlane, Place, PlaceRequest, ServiceDoor } from "../plane.ts";
 import { clientEntry } from "./client.ts";
+import type { ComputerSide } from "./core-side.ts";
 import { CommandQueue } from "./commands.ts";
 import { readCounters } from "./counters.ts";
 import { Doors, listenInside } from "./doors.ts";
 import type { Guard, Link } from "./guard.ts";
 import { nftGuard } from "./guard-nft.ts";
 import { rulesGuard } from "./guard-rules.ts";
-import { INSIDE } from "./host-link.ts";
+import { INSIDE, privateAddresses } from "./host-link.ts";
 import { killAll } from "./kill-all.ts";
 import { placesFolder, writeOwnFiles } from "./machine-files.ts";
 import type { Namespace } from "./namespace.ts";
@@ -26,8 +27,8 @@ export interface LinuxPlaneOptions {
   readonly mode: "lab" | "host";
   /** Hidden from every Machine and client, whatever else a request hides. */
   readonly stateDir: string;
-  /** From `connectOuter`: how the outer process makes the computer a client of a network. Host mode needs it. */
-  readonly join?: (cidr: string, address: Ip6) => Promise<void>;
+  /** From `connectOuter`: what the outer process does to the computer's own network. Host mode needs it. */
+  readonly computer?: ComputerSide;
   /** From `connectOuter`: what `client` needs to be entered from outside. */
   readonly outer: OuterFacts;
   /** Whether nftables works here (`probeLab`). Without it routing rules isolate networks, and the proxy alone guards ports. */
@@ -77,6 +78,8 @@ class LinuxPlane implements NetworkPlane {
   /** Places that are being taken down. */
   readonly #leaving = new Map<MachineId, Promise<void>>();
   readonly #clients = new Map<Ip6, Inhabited>();
+  /** Those that the computer is a client of. */
+  readonly #hostNetworks = new Set<NetworkId>();
   readonly #listeners = new Set<Server>();
   readonly #privileges: Privileges;
   /** util-linux 2.38 and newer. */
@@ -214,14 +217,34 @@ class LinuxPlane implements NetworkPlane {
   }
 
   async joinHost(network: NetworkId): Promise<Ip6 | undefined> {
-    if (this.#options.join === undefined || this.mode !== "host") return undefined;
+    const { computer } = this.#options;
+    if (computer === undefined || this.mode !== "host") return undefined;
     await this.addNetwork(network);
     const address = machineAddress(network, NO_HOST, THE_COMPUTER);
+    if (this.#hostNetworks.has(network)) return address;
     const { ip, ip6, nft } = this.#guard.addHost(INSIDE, network, address);
     const up = [`link set dev ${INSIDE} addrgenmode none up`, `addr replace fe80::1/64 dev ${INSIDE} nodad`];
     await this.#commands.apply({ ip: [...up, ...ip], ip6, nft }, "ensure");
-    await this.#options.join(networkCidr(network), address);
+    await computer.join(networkCidr(network), address);
+    this.#hostNetworks.add(network);
     return address;
+  }
+
+  async leaveHost(except: readonly NetworkId[]): Promise<void> {
+    const { computer } = this.#options;
+    if (computer === undefined || this.mode !== "host") return;
+    const left = (await privateAddresses(["route", "show", "dev", INSIDE])).filter(
+      ({ network }) => !except.includes(network),
+    );
+    for (const { network } of left) {
+      const address = machineAddress(network, NO_HOST, THE_COMPUTER);
+      await this.#commands.apply(this.#guard.removeHost(INSIDE, network, address), "remove");
+      this.#hostNetworks.delete(network);
+    }
+    await computer.leave(except.map((network) => machineAddress(network, NO_HOST, THE_COMPUTER)));
+    const [first] = except;
+    // A link has one set of servers: the first network's, as it is the first that a person names.
+    if (first !== undefined) await computer.names(dnsAddress(first));
   }
 
   async unplace(id: MachineId): Promise<void> {

@@ -13,6 +13,10 @@ export type CoreMessage =
     }
   /** Host mode: make the computer a client of this network, under this address. Answered by `done` or `refused`. */
   | { readonly flycast: "join"; readonly id: number; readonly cidr: string; readonly address: string }
+  /** Host mode: make it a client of no network but those of these addresses. Answered likewise. */
+  | { readonly flycast: "leave"; readonly id: number; readonly keep: readonly string[] }
+  /** Host mode: have the computer's resolver ask this server for our names. Answered likewise. */
+  | { readonly flycast: "names"; readonly id: number; readonly server: string }
   /** The handle arrived and is in use: the outer copy may close. */
   | { readonly flycast: "taken"; readonly id: number }
   | { readonly flycast: "app"; readonly body: unknown };

@@ -18,7 +18,7 @@ const plane = await createLinuxPlane({
   mode: outer.facts.persistent === undefined ? "lab" : "host",
   stateDir,
   outer: outer.facts,
-  join: outer.join,
+  computer: outer.computer,
   nftables,
   spare: Number(process.argv[4]),
 });
