@@ -13,7 +13,12 @@ export function requestLines(context: HttpContext, connection: Connection, reque
   return app === undefined || org === undefined ? lines : lines + signer.lines(machine, app, org);
 }
 
+const BEFORE_ID = {
+  "1.1": "Server: Fly/flycast\r\nVia: 1.1 fly.io\r\nFly-Request-Id: ",
+  "2": "Server: Fly/flycast\r\nVia: 2 fly.io\r\nFly-Request-Id: ",
+};
+
 /** `version`: of HTTP on the client's side. */
 export function responseLines(requestId: string, version: "1.1" | "2"): string {
-  return `Server: Fly/flycast\r\nVia: ${version} fly.io\r\nFly-Request-Id: ${requestId}\r\n`;
+  return `${BEFORE_ID[version]}${requestId}\r\n`;
 }

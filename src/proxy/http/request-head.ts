@@ -17,6 +17,8 @@ export interface ClientFacts {
   /** The Flycast address that was dialled. */
   readonly destination: string;
   readonly port: number;
+  /** `lines` with the fields that a client may have a say in, for the requests of those that say nothing. */
+  readonly all: string;
 }
 
 export interface RequestHead {
@@ -58,18 +60,16 @@ export function clientFacts(from: {
   region: RegionCode;
   httpVersion: "1.1" | "2";
 }): ClientFacts {
-  return {
-    client: from.client,
-    destination: from.destination,
-    port: from.port,
-    lines:
-      `Fly-Client-IP: ${from.client}\r\n` +
-      `X-Forwarded-Proto: ${from.secure ? "https" : "http"}\r\n` +
-      `X-Forwarded-SSL: ${from.secure ? "on" : "off"}\r\n` +
-      `Fly-Forwarded-Port: ${from.port}\r\n` +
-      `Fly-Region: ${from.region}\r\n` +
-      `Via: ${from.httpVersion} fly.io\r\n`,
-  };
+  const lines =
+    `Fly-Client-IP: ${from.client}\r\n` +
+    `X-Forwarded-Proto: ${from.secure ? "https" : "http"}\r\n` +
+    `X-Forwarded-SSL: ${from.secure ? "on" : "off"}\r\n` +
+    `Fly-Forwarded-Port: ${from.port}\r\n` +
+    `Fly-Region: ${from.region}\r\n` +
+    `Via: ${from.httpVersion} fly.io\r\n`;
+  const { client, destination, port } = from;
+  const all = `X-Forwarded-Port: ${port}\r\n${lines}X-Forwarded-For: ${client}, ${destination}\r\n`;
+  return { client, destination, port, lines, all };
 }
 
 /** Reads the head that the parser holds. */
@@ -197,7 +197,11 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
     wantsUpgrade && upgrade !== undefined && head.minor === 1 && framing === 0 && !/(?:^|[,\s])h2c/i.test(upgrade);
   if (framing < 0) out += "Transfer-Encoding: chunked\r\n";
   if (mayUpgrade) out += `Upgrade: ${upgrade}\r\n`;
-  if (!hasForwardedPort) out += `X-Forwarded-Port: ${facts.port}\r\n`;
+  if (!hasForwardedPort && forwardedFor === "") out += facts.all;
+  else {
+    if (!hasForwardedPort) out += `X-Forwarded-Port: ${facts.port}\r\n`;
+    out += `${facts.lines}X-Forwarded-For: ${forwardedFor}${facts.client}, ${facts.destination}\r\n`;
+  }
   const line =
     head.minor === 1 && target.authority === undefined
       ? text.slice(0, head.lineEnd + 2)
@@ -210,7 +214,7 @@ export function readRequestHead(head: HeadParser, facts: ClientFacts): RequestHe
     framing,
     keepAlive,
     upgrade: mayUpgrade ? upgrade : undefined,
-    text: `${line}${out}${facts.lines}X-Forwarded-For: ${forwardedFor}${facts.client}, ${facts.destination}\r\n`,
+    text: line + out,
     wishes,
     raw: text,
   };

@@ -3,19 +3,24 @@ import type { Clock } from "../../core/clock.ts";
 import type { RegionCode } from "../../core/ids.ts";
 
 const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-// Two characters for each ten bits: a random part takes eight look-ups instead of sixteen.
+// Two characters for each ten bits.
 const PAIRS = Array.from({ length: 1024 }, (_, n) => ALPHABET.charAt(n >> 5) + ALPHABET.charAt(n & 31));
-const POOL_BYTES = 4096;
-const BYTES_PER_ID = 16; // eight numbers of two bytes, of which ten bits are used
+/** Characters of the random part that stay the same while the counter runs. */
+const FIXED_CHARACTERS = 12;
+const COUNTER_END = 1 << 20;
 
+/**
+ * As the ULID specification allows, ids count up instead of being random each: 60 random bits stay for a while, and 20
+ * bits count from a random start. So an id is three joined strings; sixteen random characters would cost more than the parser.
+ */
 export class RequestIds {
   readonly #clock: Clock;
   readonly #random: (size: number) => Uint8Array;
   readonly #suffix: string;
-  #pool: Uint8Array = new Uint8Array(0);
-  #at = 0;
   #time = -1;
+  #fixed = "";
   #prefix = "";
+  #counter = COUNTER_END;
 
   constructor(clock: Clock, random: (size: number) => Uint8Array, region: RegionCode) {
     this.#clock = clock;
@@ -25,22 +30,21 @@ export class RequestIds {
 
   next(): string {
     const now = this.#clock.wall();
+    if (this.#counter >= COUNTER_END) this.#draw();
     if (now !== this.#time) {
       this.#time = now;
-      this.#prefix = encodeTime(now);
+      this.#prefix = encodeTime(now) + this.#fixed;
     }
-    if (this.#at + BYTES_PER_ID > this.#pool.length) {
-      this.#pool = this.#random(POOL_BYTES);
-      this.#at = 0;
-    }
-    let id = this.#prefix;
-    for (let i = 0; i < BYTES_PER_ID; i += 2) {
-      const high = this.#pool[this.#at + i] ?? 0;
-      const low = this.#pool[this.#at + i + 1] ?? 0;
-      id += PAIRS[((high << 8) | low) & 1023];
-    }
-    this.#at += BYTES_PER_ID;
-    return id + this.#suffix;
+    const counter = this.#counter++;
+    return this.#prefix + PAIRS[counter >> 10] + PAIRS[counter & 1023] + this.#suffix;
+  }
+
+  #draw(): void {
+    const bytes = this.#random(FIXED_CHARACTERS + 2);
+    this.#fixed = Array.from(bytes.subarray(0, FIXED_CHARACTERS), (byte) => ALPHABET.charAt(byte & 31)).join("");
+    // Half of the range at most, so that a new draw is rare.
+    this.#counter = ((bytes[FIXED_CHARACTERS] ?? 0) << 8) | (bytes[FIXED_CHARACTERS + 1] ?? 0);
+    this.#time = -1;
   }
 }
 
