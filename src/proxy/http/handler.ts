@@ -23,7 +23,8 @@ import { UpstreamPool } from "./upstream-pool.ts";
 export interface HttpHandlerOptions {
   readonly reach: Reach;
   readonly view: RegistryView;
-  readonly limits: Limits;
+  /** A function where they may change while the node runs. */
+  readonly limits: Limits | (() => Limits);
   readonly clock: Clock;
   /** Random bytes: `crypto.randomBytes`. */
   readonly random: (size: number) => Uint8Array;
@@ -46,12 +47,16 @@ export interface HttpHandler extends Handler {
 }
 
 export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
+  const given = options.limits;
+  const limits = typeof given === "function" ? given : () => given;
   const sweeper = new Sweeper(options.clock);
   const parser = new HeadParser();
   const context: HttpContext = {
     reach: options.reach,
     view: options.view,
-    limits: options.limits,
+    get limits() {
+      return limits();
+    },
     clock: options.clock,
     region: options.region,
     signer: options.signer,
@@ -63,7 +68,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
     pool: new UpstreamPool(options.clock, parser, sweeper),
     ids: new RequestIds(options.clock, options.random, options.region),
     replays: new ReplayCache(options.clock),
-    retained: new RetainedBytes(options.limits.replayMemory),
+    retained: new RetainedBytes(limits().replayMemory),
   };
   const open = new Set<Http1Connection | Http2Connection>();
   let draining = false;
