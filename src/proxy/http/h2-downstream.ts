@@ -205,7 +205,8 @@ class ServedStream implements Downstream {
 
   inform(head: HeadParser): void {
     if (this.#stream.headersSent || this.#stream.destroyed) return;
-    this.#stream.additionalHeaders(responseFields(writeResponseHead(head, this.#edit())));
+    const fields = responseFields(writeResponseHead(head, this.#edit()));
+    orEnd(this.#stream, () => this.#stream.additionalHeaders(fields));
   }
 
   switchProtocols(): void {
@@ -219,15 +220,13 @@ class ServedStream implements Downstream {
     const over = done && (body === undefined || body.length === 0) && trailers === "";
     const mayTrail = framing === CHUNKED && !over;
     const text = writeResponseHead(head, this.#edit());
-    try {
-      stream.respond(responseFields(text), { endStream: over, waitForTrailers: mayTrail });
-    } catch {
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-      return true;
-    }
+    const sent = orEnd(stream, () =>
+      stream.respond(responseFields(text), { endStream: over, waitForTrailers: mayTrail }),
+    );
+    if (!sent) return true;
     if (over) return true;
     stream.on("wantTrailers", () => {
-      stream.sendTrailers(trailerFields(this.#trailers)); // without any, Node ends the data instead
+      orEnd(stream, () => stream.sendTrailers(trailerFields(this.#trailers))); // without any, Node ends the data instead
     });
     stream.on("drain", () => this.#exchange?.resumeResponse());
     return body === undefined && !done ? true : this.write(body ?? EMPTY, done, trailers);
@@ -288,3 +287,14 @@ class ServedStream implements Downstream {
 }
 
 const EMPTY = Buffer.alloc(0);
+
+/** Node throws at fields that it does not like. They come from a Machine: the stream ends, and nothing else. */
+function orEnd(stream: ServerHttp2Stream, send: () => void): boolean {
+  try {
+    send();
+    return true;
+  } catch {
+    stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    return false;
+  }
+}

@@ -87,7 +87,9 @@ function addLines(fields: Record<string, number | string | string[]>, lines: str
     const before = fields[name];
     if (before === undefined) fields[name] = value;
     else if (Array.isArray(before)) before.push(value);
-    else fields[name] = [String(before), value];
+    // RFC 9110 §5.3 lets all others be one list; Node throws at a list of those that should come once.
+    else if (name === "set-cookie") fields[name] = [String(before), value];
+    else fields[name] = `${before}, ${value}`;
   }
 }
 

@@ -255,7 +255,7 @@ class UpstreamStream implements Upstream {
 function requestFields(head: string): OutgoingHttpHeaders {
   const lines = head.split("\r\n");
   const [method, path] = (lines[0] ?? "").split(" ");
-  const fields: Record<string, string | string[]> = { ":method": method ?? "", ":path": path ?? "", ":scheme": "http" };
+  const fields: Record<string, string> = { ":method": method ?? "", ":path": path ?? "", ":scheme": "http" };
   for (const line of lines.slice(1)) {
     const colon = line.indexOf(":");
     if (colon <= 0) continue;
@@ -265,9 +265,7 @@ function requestFields(head: string): OutgoingHttpHeaders {
     else if (name === "connection" || name === "transfer-encoding" || name === "upgrade") continue;
     else {
       const before = fields[name];
-      if (before === undefined) fields[name] = value;
-      else if (Array.isArray(before)) before.push(value);
-      else fields[name] = [before, value];
+      fields[name] = before === undefined ? value : `${before}, ${value}`;
     }
   }
   return fields;

@@ -78,6 +78,19 @@ describe("HTTP/2 from the client, HTTP/1.1 to the Machine", () => {
     await eventually(() => front.reach.claims.size === 0);
   });
 
+  test("fields that come twice are one list, in heads and in trailers", async () => {
+    const { origin, client } = await start();
+    const answer = read(client.request({ ":path": "/" }));
+    const machine = await origin.next();
+    await machine.takeHead();
+    machine.send(
+      "HTTP/1.1 200 OK\r\nAge: 1\r\nAge: 2\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nETag: 1\r\nETag: 2\r\n\r\n",
+    );
+    const { headers, trailers } = await answer;
+    expect(headers["age"]).toBe("1, 2");
+    expect(trailers["etag"]).toBe("1, 2");
+  });
+
   test("a cancelled stream releases its claim and ends the connection to the Machine", async () => {
     const { front, origin, client } = await start();
     const stream = client.request({ ":path": "/" });
