@@ -299,6 +299,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         signal: (id, signal) => driver.signal(id, signal),
         destroy: (id, how) => machines.destroy(id, how),
         restart: async (id, how) => void (await machines.restart(id, how)),
+        exec: async (machine, order) => driver.exec(machine, { ...order, env: await environmentOf(machine) }),
+        processes: (id) => driver.processes(id),
       },
       clock,
       leases: new Leases(clock),

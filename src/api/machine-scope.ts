@@ -4,6 +4,7 @@ import { AppError } from "../core/errors.ts";
 import type { MachineId, RegionCode } from "../core/ids.ts";
 import { seconds, type Milliseconds } from "../core/units.ts";
 import type { Signal } from "../config/model.ts";
+import type { ExecOrder, ExecResult } from "../machines/drivers/exec.ts";
 import type { Registry } from "../registry/commands.ts";
 import type { App, Machine } from "../registry/model.ts";
 import type { History } from "./history.ts";
@@ -33,6 +34,10 @@ export interface MachineCommands {
   restart(id: MachineId, how: StopWish): Promise<void>;
   signal(id: MachineId, signal: Signal): Promise<void>;
   destroy(id: MachineId, options: { readonly force: boolean; readonly because: string }): Promise<void>;
+  /** Runs a command beside the main process. @errors conflict when it does not run, PM02 */
+  exec(machine: Machine, order: Omit<ExecOrder, "env">): Promise<ExecResult>;
+  /** Its processes, by the ids that this process knows. */
+  processes(id: MachineId): readonly number[];
 }
 
 export interface MachineRoutesOptions {

@@ -11,12 +11,13 @@ import {
   PERSONAL_ORG,
   type MachineId,
 } from "../core/ids.ts";
+import { findUser } from "../machines/drivers/users.ts";
 import { networkCidr } from "../network/address.ts";
 import type { ClientPlace } from "../network/plane.ts";
 import type { Commands } from "../registry/commands.ts";
 import type { Machine, Network, Organisation, Token } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
-import { findApp, findMachine, maySee, valid } from "./lookup.ts";
+import { findApp, findMachine, maySee, mayUse, valid } from "./lookup.ts";
 import type { ApiEnv } from "./server.ts";
 import { hashToken, type Principal } from "./tokens.ts";
 import { planScale } from "./scale.ts";
@@ -97,15 +98,14 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
     slug: org.slug,
     name: org.name,
     type: org.slug === PERSONAL_ORG ? "PERSONAL" : "SHARED",
+    user: org.user ?? null,
     networks: [...deps.view.networks()]
       .filter((network) => network.org === org.slug)
       .map((network) => ({ name: network.name, prefix: networkCidr(network.id) })),
   });
   routes.get("/orgs", (c) => {
     const principal = c.get("principal");
-    const organizations = [...deps.view.organisations()].filter(
-      (org) => principal.kind === "node" || principal.org === org.slug,
-    );
+    const organizations = [...deps.view.organisations()].filter((org) => mayUse(principal, org.slug));
     return c.json({ organizations: organizations.map(orgJson) });
   });
   routes.post("/orgs", async (c) => {
@@ -114,9 +114,19 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
     const org = await deps.commands.createOrganisation({
       slug: valid(parseOrgSlug(body.slug ?? "")),
       ...(body.name === undefined ? {} : { name: body.name }),
-      user: body.user,
+      user: await userOf(body.user),
     });
     return c.json(orgJson(org), 201);
+  });
+  routes.post("/orgs/:slug", async (c) => {
+    requireNode(c.get("principal"));
+    const body = await fields(c, ["name", "user"]);
+    const slug = valid(parseOrgSlug(c.req.param("slug")));
+    const org = await deps.commands.updateOrganisation(slug, {
+      ...(body.name === undefined ? {} : { name: body.name }),
+      ...(body.user === undefined ? {} : { user: await userOf(body.user) }),
+    });
+    return c.json(orgJson(org));
   });
 
   const tokenJson = (token: Token) => ({
@@ -187,6 +197,14 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
   return routes;
 }
 
+/** As whom Machines made through the API run; empty: nobody is named any more. @errors invalid where there is no such user */
+async function userOf(name: string | undefined): Promise<string | undefined> {
+  if (name === undefined || name === "") return undefined;
+  if ((await findUser(name)) === undefined)
+    throw new AppError("invalid", `user "${name}" does not exist on this computer`);
+  return name;
+}
+
 function requireNode(principal: Principal): void {
   if (principal.kind !== "node") throw new AppError("forbidden", "this needs the node's own token");
 }
@@ -211,8 +229,7 @@ async function namedNetwork(c: Context<ApiEnv>, view: RegistryView): Promise<Net
   const body = await fields(c, ["org", "network"]);
   const own = principal.kind === "org" ? principal.org : PERSONAL_ORG;
   const org = body.org === undefined ? own : valid(parseOrgSlug(body.org));
-  if (principal.kind === "org" && principal.org !== org)
-    throw new AppError("forbidden", "the token belongs to another organisation");
+  if (!mayUse(principal, org)) throw new AppError("forbidden", "the token belongs to another organisation");
   const name = body.network === undefined ? DEFAULT_NETWORK : valid(parseNetworkName(body.network));
   const network = view.networkNamed(org, name);
   if (network === undefined) {

@@ -2,6 +2,7 @@ import { createRoute, z } from "@hono/zod-openapi";
 import { parseRegionCode } from "../core/ids.ts";
 import { AppError } from "../core/errors.ts";
 import { actionRoutes } from "./routes-machine-actions.ts";
+import { insideRoutes } from "./routes-machine-inside.ts";
 import { leaseRoutes } from "./routes-machine-leases.ts";
 import { metadataRoutes } from "./routes-machine-metadata.ts";
 import { findApp, valid } from "./lookup.ts";
@@ -21,6 +22,7 @@ export function machineRoutes(options: MachineRoutesOptions): Router {
   const scope = new MachineScope(options);
   const routes = newRouter();
   routes.route("/", actionRoutes(options, scope));
+  routes.route("/", insideRoutes(options, scope));
   routes.route("/", leaseRoutes(options, scope));
   routes.route("/", metadataRoutes(options, scope));
 

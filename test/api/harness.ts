@@ -108,6 +108,14 @@ export class TestApi {
         restart: async (id, how) => void (await machines.restart(id, how)),
         signal: (id, signal) => driver.signal(id, signal),
         destroy: (id, how) => machines.destroy(id, how),
+        exec: async (_machine, order) => ({
+          exit: { code: 0, signal: undefined },
+          timedOut: order.argv[0] === "sleep",
+          stdout: `${JSON.stringify(order.argv)}${order.stdin}`,
+          stderr: "",
+        }),
+        // The test's own process stands for a Machine's.
+        processes: () => [process.pid],
       },
       destroy: (id, how) => machines.destroy(id, how),
       deploy: async () => [],

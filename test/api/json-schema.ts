@@ -15,7 +15,9 @@ export class Schemas {
     const alternatives: Json[] | undefined = s.anyOf ?? s.oneOf;
     if (alternatives !== undefined) {
       const each = alternatives.map((one) => this.problems(one, value, path));
-      return each.some((list) => list.length === 0) ? [] : [`${path}: fits none of ${alternatives.length}: ${each[0]}`];
+      return each.some((list) => list.length === 0)
+        ? []
+        : [`${path}: fits none of ${alternatives.length}: ${each.flat().join("; ")}`];
     }
     if (s.allOf !== undefined) return s.allOf.flatMap((one: Json) => this.problems(one, value, path));
     if ("const" in s) return value === s.const ? [] : [`${path}: is not ${JSON.stringify(s.const)}`];

@@ -354,3 +354,28 @@ describe("leases", () => {
     expect((await machines(`/${machine.id}/lease?${query}`, { method: "POST" })).status).toBe(400);
   });
 });
+
+describe("inside a Machine", () => {
+  test("exec runs words, not a shell, and tells how it ended", async () => {
+    const machine = await started();
+    const ran = await machines(`/${machine.id}/exec`, { body: { cmd: "echo 'a b' $HOME", stdin: "in", timeout: 5 } });
+    expect(ran.json).toEqual({ exit_code: 0, stdout: '["echo","a b","$HOME"]in', stderr: "" });
+    expect((await machines(`/${machine.id}/exec`, { body: { command: ["ls", "-l"] } })).json.stdout).toBe('["ls","-l"]');
+    expect((await machines(`/${machine.id}/exec`, { body: { cmd: "sleep 9" } })).status).toBe(408);
+    for (const body of [{}, { cmd: "" }, { cmd: "'open" }, { cmd: 1 }])
+      expect((await machines(`/${machine.id}/exec`, { body })).status).toBe(400);
+  });
+
+  test("exec refuses a Machine that does not run", async () => {
+    const machine = await create({ skip_launch: true });
+    expect((await machines(`/${machine.id}/exec`, { body: { cmd: "true" } })).status).toBe(412);
+  });
+
+  test("ps lists its processes with where they listen", async () => {
+    const machine = await started();
+    const [row] = (await machines(`/${machine.id}/ps`)).json;
+    expect(row).toMatchObject({ pid: process.pid, directory: process.cwd() });
+    expect(row.rss).toBeGreaterThan(1_000_000);
+    expect(row.listen_sockets).toContainEqual({ proto: "tcp", address: `127.0.0.1:${api.port()}` });
+  });
+});

@@ -9,12 +9,13 @@ import type { Signal } from "../../config/model.ts";
 import type { DialAddress, NetworkPlane, Place } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
 import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
+import { runToEnd, type ExecOrder, type ExecResult } from "./exec.ts";
 import { existingLogs, readLog, tailOf, type LogOptions } from "./log-reader.ts";
 import { freezeAll, killAll, membersOfFamily, membersOfPlace, thawAll, type SignalMembers } from "./members.ts";
 import { realOutputPath } from "./output-files.ts";
 import { failedStart, Places } from "./places.ts";
 import { preflight } from "./preflight.ts";
-import { isSameProcess, readProcess, trySignal } from "./processes.ts";
+import { familyOf, isSameProcess, readProcess, trySignal } from "./processes.ts";
 import { explainRefusal, launchChain, parentDeathWrapper } from "./launch.ts";
 import { endsWithin, newLife, NOBODY_SAW, recordedExit, watchMain, type Life } from "./life.ts";
 import { readLife } from "./life-file.ts";
@@ -54,6 +55,10 @@ export interface ProcessDriver extends MachineDriver {
     env: Readonly<Record<string, string>>,
     timeout: Milliseconds,
   ): Promise<{ readonly exit: Exit; readonly timedOut: boolean; readonly tail: readonly string[] }>;
+  /** Runs a command beside the main process: in its place and folder, as its user. @errors conflict when it does not run, PM02 */
+  exec(machine: Machine, order: ExecOrder): Promise<ExecResult>;
+  /** Every process of a Machine, by the ids that this process knows; empty when it does not run. */
+  processes(id: MachineId): readonly number[];
 }
 
 /** What execvp(3) searches where PATH is not set. */
@@ -119,7 +124,8 @@ class Driver implements ProcessDriver {
     if (!checked.ok) throw new AppError("PM02", checked.error);
     const user = await runsAs(machine);
     this.#tellOfLimits(machine);
-    await makeMountFolders(machine, user).catch(failedStart);
+    const closed = this.#namespaces ? undefined : this.#options.stateDir;
+    await makeMountFolders(machine, user, closed).catch(failedStart);
     const place = await this.#places.take(machine, await filesOf(machine, env));
     const enter = place.enter({ folder, user: machine.config.user });
     const chain = launchChain({ enter, command: checked.value, user, dieWithUs: this.#dieWithUs });
@@ -260,6 +266,27 @@ class Driver implements ProcessDriver {
     const timedOut = life !== undefined && !(await endsWithin(life, timeout, this.#clock));
     const exit = await this.stop(machine.id, { signal: "SIGKILL", timeout: ms(0) });
     return { exit, timedOut, tail: this.tail(machine.id, 50) };
+  }
+
+  async exec(machine: Machine, order: ExecOrder): Promise<ExecResult> {
+    const life = this.#lives.get(machine.id);
+    if (life === undefined || life.suspended) throw new AppError("conflict", `Machine ${machine.id} does not run`);
+    await life.begun.catch(() => {});
+    const { folder, user: name } = machine.config;
+    const user = await runsAs(machine);
+    const enter = life.place.enter({ folder, user: name });
+    const chain = launchChain({ enter, command: order.argv, user, dieWithUs: this.#dieWithUs });
+    const env = processEnvironment(machine, order.env, { mode: this.#options.plane.mode, env: life.place.env }, user);
+    const cwd = enter.length > 0 ? "/" : folder;
+    return runToEnd(chain, { ...order, env, cwd }, this.#clock).catch(failedStart);
+  }
+
+  processes(id: MachineId): readonly number[] {
+    const life = this.#lives.get(id);
+    if (life === undefined) return [];
+    const output = realOutputPath(this.#machineFolder(id));
+    const family = { id, main: life.pid, since: life.startTime, output };
+    return life.place.members() ?? familyOf(family).map(({ pid }) => pid);
   }
 
   async close(): Promise<void> {
