@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import pc from "picocolors";
 import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
 import { AppError, ERROR_CODES, type ErrorCode } from "../core/errors.ts";
@@ -9,6 +10,7 @@ import { launchCore } from "../network/linux/launch.ts";
 import { directOutside } from "../network/outside-direct.ts";
 import type { NetworkMode } from "../network/plane.ts";
 import type { FromNode, NodeFailure, ToNode } from "./node-protocol.ts";
+import { exitNote } from "./exit-note.ts";
 import { decode, encode } from "./wire.ts";
 
 /** A node that was started by this command: in this process, or in namespaces of its own. */
@@ -37,12 +39,16 @@ export async function startNode(options: StartNode): Promise<NodeProcess> {
     const core = await launchCore({
       entry: coreEntry(),
       ...(options.mode === "host" ? { persistent: HOST_NAMESPACE } : {}),
+      // Without nftables inside nothing could keep Machines apart on their way out.
+      egress: options.nftables ? options.workspace.node.egress : "none",
       execArgv: process.execArgv,
       onMessage: (text) => {
         if (typeof text === "string") talk.receive(decode<FromNode>(text));
       },
     });
     talk.send = (message) => core.send(encode(message));
+    const note = exitNote(core.outer.exit);
+    if (note !== undefined) process.stderr.write(`${pc.yellow("note:")} ${note}\n`);
     void core.exited.then((exit) =>
       talk.finish(
         exit.code === 0

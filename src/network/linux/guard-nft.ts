@@ -1,6 +1,7 @@
 import type { NetworkId } from "../../core/ids.ts";
 import { ANY_DNS, dnsAddress, flycastCidr, networkCidr } from "../address.ts";
 import { API_PORT } from "../ports.ts";
+import { EXIT } from "./exit-link.ts";
 import type { Commands, Guard, Link } from "./guard.ts";
 
 export const NFT_TABLE = "inet flycast";
@@ -9,7 +10,10 @@ export const NFT_TABLE = "inet flycast";
  * Where packets to addresses go that nobody has. Without it they would end in a missing route, before the rules, and a
  * foreign network could tell the Machines that run from those that do not.
  */
-const SINK = "sink";
+export const SINK = "sink";
+
+/** IPv4 that no way out leads to: the computer's loopback, links, clouds' own services (169.254), Machines, and crowds. */
+const NOT_OUTSIDE = "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 172.19.0.0/16, 224.0.0.0/4, 240.0.0.0/4";
 
 /** In one transaction with the new table: a node that starts anew leaves no moment without rules. */
 const OLD_ONE_GONE = `
@@ -20,14 +24,17 @@ delete table ${NFT_TABLE}
 /**
  * The rules, without connection tracking. `link6` and `link4`: which source belongs to which interface. `peer`, `fly`,
  * `dns`: pairs of prefixes that may talk. Refusals of TCP are resets, which cost the caller 0.3 ms; ICMP answers are
- * rate-limited by the kernel, and callers would hang for a second. IPv4 links carry only what the proxy opened: from a
- * Machine nothing passes but answers.
+ * rate-limited by the kernel, and callers would hang for a second. IPv4 links carry what the proxy opened, and
+ * where there is a way out (egress-inside.ts) what goes there: never from one Machine to another. What comes in there is
+ * for the one address under which all leave (`exit4`), so that only translation finds a Machine behind it.
  */
 const RULESET = `
 ${OLD_ONE_GONE}
 table ${NFT_TABLE} {
   set link6 { type ifname . ipv6_addr; }
   set link4 { type ifname . ipv4_addr; }
+  set exit4 { type ifname . ipv4_addr; }
+  set own4 { type ipv4_addr; }
   set peer { type ipv6_addr . ipv6_addr; flags interval; }
   set fly { type ipv6_addr . ipv6_addr; flags interval; }
   set dns { type ipv6_addr . ipv6_addr; flags interval; }
@@ -39,6 +46,7 @@ table ${NFT_TABLE} {
     type filter hook prerouting priority raw; policy accept;
     iifname "lo" accept
     meta nfproto ipv6 jump sources6
+    iifname . ip daddr @exit4 ip saddr != 172.19.0.0/16 accept
     meta nfproto ipv4 iifname . ip saddr != @link4 counter name forged drop
   }
   chain sources6 {
@@ -57,12 +65,15 @@ table ${NFT_TABLE} {
     type filter hook forward priority filter; policy drop;
     oifname "${SINK}" ip6 saddr . ip6 daddr @peer goto nobody
     ip6 saddr . ip6 daddr @peer accept
+    iifname "fc*" oifname "${EXIT}" ip daddr != { ${NOT_OUTSIDE} } ip daddr != @own4 accept
+    iifname "${EXIT}" oifname "fc*" meta nfproto ipv4 accept
     counter name denied_forward
     goto nobody
   }
   chain arriving {
     type filter hook input priority filter; policy drop;
     iifname "lo" accept
+    iifname "${EXIT}" drop
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, packet-too-big, destination-unreachable, time-exceeded, echo-reply } accept
     icmp type { destination-unreachable, time-exceeded } accept
     ip protocol tcp tcp flags & (syn | ack) != syn accept

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { AppError, toAppError } from "../../core/errors.ts";
+import { openExit, type Exit } from "./egress.ts";
 import { ensureHostLink, HOST_LINK, joinHost, leaveHost, routeNames } from "./host-link.ts";
 import { lockHostNamespace } from "./host-lock.ts";
 import { hostCommand, labCommand } from "./init.ts";
@@ -26,6 +27,11 @@ export interface LaunchOptions {
   readonly persistent?: string;
   /** Host mode: name of the computer's end of the link to that namespace. @default "flycast0" */
   readonly hostLink?: string;
+  /**
+   * Whether Machines shall reach the Internet (`[node] egress`): then the core's network namespace gets a way out, and as
+   * root the computer forwards for it. It needs nftables inside. @default "none"
+   */
+  readonly egress?: "auto" | "none";
   /** Whatever the core sends with `send`. */
   readonly onMessage: (message: unknown) => void;
 }
@@ -78,10 +84,14 @@ function launch(options: LaunchOptions): Promise<CoreProcess> {
     env: { ...(options.env ?? process.env), ...lab.env, PATH: options.env?.["PATH"] ?? systemPath() },
   });
   const sockets = new OuterSockets(child);
+  let opening: Promise<Exit> | undefined;
   const exited = new Promise<CoreExit>((resolve) => {
     child.once("exit", (code, signal) => {
       sockets.close();
-      resolve({ code: code ?? undefined, signal: signal ?? undefined });
+      const end = { code: code ?? undefined, signal: signal ?? undefined };
+      void Promise.resolve(opening?.then((exit) => exit.close()))
+        .catch(() => undefined)
+        .then(() => resolve(end));
     });
     child.once("error", () => resolve({ code: undefined, signal: undefined }));
   });
@@ -110,23 +120,23 @@ function launch(options: LaunchOptions): Promise<CoreProcess> {
       const message = raw as CoreMessage;
       switch (message.flycast) {
         case "hello": {
-          const outer: OuterFacts = {
-            // In host mode every program of the chain became the next one: the core is our child itself.
-            initPid: persistent === undefined ? onlyChildOf(child.pid ?? 0) : (child.pid ?? 0),
-            uid: process.getuid?.() ?? 0,
-            gid: process.getgid?.() ?? 0,
-            userNamespace: !privileged,
-            persistent,
-          };
-          send(child, { flycast: "welcome", outer });
-          resolve({
-            outer,
-            send: (body) => send(child, { flycast: "app", body }),
-            exited,
-            kill() {
-              child.kill("SIGKILL");
-              return exited;
-            },
+          // In host mode every program of the chain became the next one: the core is our child itself.
+          const initPid = persistent === undefined ? onlyChildOf(child.pid ?? 0) : (child.pid ?? 0);
+          const wanted = options.egress ?? "none";
+          opening = openExit({ pid: initPid, wanted, privileged, persistent: persistent !== undefined });
+          void opening.then(({ facts: exit }) => {
+            const ids = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+            const outer: OuterFacts = { initPid, ...ids, userNamespace: !privileged, persistent, exit };
+            send(child, { flycast: "welcome", outer });
+            resolve({
+              outer,
+              send: (body) => send(child, { flycast: "app", body }),
+              exited,
+              kill() {
+                child.kill("SIGKILL");
+                return exited;
+              },
+            });
           });
           return;
         }

@@ -113,11 +113,16 @@ export interface Vacancy {
   discard(): void;
 }
 
-/** Makes the namespaces and the veth pair; our end of it is left for the guard to set up. @errors internal */
-export async function buildNamespace(wire: Wire, binds: readonly Bind[], pingGroups: string): Promise<Vacancy> {
+/** Makes the namespaces and the veth pair; our end of it is left for the guard to set up. `exit`: whether IPv4 leads out. @errors internal */
+export async function buildNamespace(
+  wire: Wire,
+  binds: readonly Bind[],
+  pingGroups: string,
+  exit: boolean,
+): Promise<Vacancy> {
   const child = spawn(
     "unshare",
-    ["--net", "--mount", "sh", "-c", BUILD, "sh", insideLines(wire), pingGroups, ...binds.flat()],
+    ["--net", "--mount", "sh", "-c", BUILD, "sh", insideLines(wire, exit), pingGroups, ...binds.flat()],
     { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, PATH: systemPath(), LC_ALL: "C" } },
   );
   const talk = new ShellTalk(child);
@@ -185,13 +190,15 @@ class ShellTalk {
 }
 
 /** `link add name X`: without `name`, a short X is read as an abbreviated keyword. */
-function insideLines(wire: Wire): string {
+function insideLines(wire: Wire, exit: boolean): string {
   return [
     `link add name eth0 type veth peer name ${wire.name} netns ${process.pid}`,
     "link set dev lo up",
     "link set dev eth0 addrgenmode none up",
     `addr add ${wire.theirs}/30 dev eth0`,
     "route add default via fe80::1 dev eth0",
+    // Without a way out a missing route answers at once.
+    ...(exit ? [`route add default via ${wire.ours} dev eth0`] : []),
     "",
   ].join("\n");
 }

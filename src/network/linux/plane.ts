@@ -1,4 +1,4 @@
-import { chmod, mkdir, rm } from "node:fs/promises";
+import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import type { Server } from "node:net";
 import type { HostId, Ip6, MachineId, NetworkId } from "../../core/ids.ts";
 import { dnsAddress, machineAddress, networkCidr } from "../address.ts";
@@ -6,6 +6,7 @@ import type { ClientPlace, DialAddress, NetworkPlane, Place, PlaceRequest, Servi
 import { clientEntry } from "./client.ts";
 import type { ComputerSide } from "./core-side.ts";
 import { CommandQueue } from "./commands.ts";
+import { exitCommands } from "./egress-inside.ts";
 import { readCounters } from "./counters.ts";
 import { Doors, listenInside } from "./doors.ts";
 import type { Guard, Link } from "./guard.ts";
@@ -103,6 +104,7 @@ class LinuxPlane implements NetworkPlane {
       // In a user namespace only the one group that exists can be named.
       pingGroups: userNamespace ? `${gid} ${gid}` : "0 2147483647",
       places,
+      exit: options.outer.exit.open,
       spare: options.spare ?? SPARE,
     });
   }
@@ -125,6 +127,10 @@ class LinuxPlane implements NetworkPlane {
       this.#places.set(id, Promise.resolve({ ...inhabited, place: this.#placeOf(inhabited) }));
     }
     for (const commands of firstCommands(this.#guard, found)) await this.#commands.apply(commands, "ensure");
+    const { exit } = this.#options.outer;
+    if (!exit.open) return;
+    await this.#commands.apply(exitCommands(exit), "ensure");
+    await writeFile("/proc/sys/net/ipv4/ip_forward", "1");
   }
 
   addNetwork(network: NetworkId): Promise<void> {

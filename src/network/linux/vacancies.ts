@@ -22,6 +22,8 @@ export interface VacancyOptions {
   readonly commands: CommandQueue;
   /** For `ping_group_range`. */
   readonly pingGroups: string;
+  /** Whether there is a way out of the core's namespace. */
+  readonly exit: boolean;
   /** Folder for the files of all namespaces. */
   readonly places: string;
   /** How many are kept ready, each with a waiting shell. */
@@ -36,6 +38,7 @@ export class Vacancies {
   readonly #wires: Wires;
   readonly #commands: CommandQueue;
   readonly #pingGroups: string;
+  readonly #exit: boolean;
   readonly #places: string;
   readonly #spare: number;
   readonly #ready: Built[] = [];
@@ -51,6 +54,7 @@ export class Vacancies {
     this.#wires = options.wires;
     this.#commands = options.commands;
     this.#pingGroups = options.pingGroups;
+    this.#exit = options.exit;
     this.#places = options.places;
   }
 
@@ -110,7 +114,7 @@ export class Vacancies {
     const wire = this.#wires.take();
     try {
       const files = await writeCommonFiles(this.#places, wire.name);
-      const vacancy = await buildNamespace(wire, files.binds, this.#pingGroups);
+      const vacancy = await buildNamespace(wire, files.binds, this.#pingGroups, this.#exit);
       try {
         await this.#commands.apply(wireCommands(wire));
       } catch (error) {

@@ -43,7 +43,23 @@ export interface OuterFacts {
   readonly userNamespace: boolean;
   /** Name of the network namespace that outlives the core (host mode); undefined in the lab, where everything ends with it. */
   readonly persistent: string | undefined;
+  /** How Machines reach the Internet. */
+  readonly exit: ExitFacts;
 }
+
+export type ExitFacts =
+  | {
+      readonly open: true;
+      readonly by: "veth" | "pasta" | "slirp4netns";
+      /** The core's address on the link that leads out, and who takes its packets there. */
+      readonly address: string;
+      readonly prefix: number;
+      readonly gateway: string;
+      /** The computer's own addresses, which are not for Machines. */
+      readonly own: readonly string[];
+    }
+  /** `because`: what was tried; undefined when nobody wanted one. */
+  | { readonly open: false; readonly because: string | undefined };
 
 /** Whether a message on the channel is one of ours; anything else is not for us. */
 export function isWireMessage(message: unknown): message is { readonly flycast: string } {

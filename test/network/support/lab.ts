@@ -79,6 +79,8 @@ export async function startLab(options: {
   readonly spare?: number;
   /** Host mode, in a network namespace of this name. Root only. @default lab mode */
   readonly persistent?: string;
+  /** Whether Machines shall reach what the computer reaches. @default "none" */
+  readonly egress?: "auto" | "none";
   /** argv to put before all of it: a computer that looks different. */
   readonly on?: readonly string[];
 }): Promise<Lab> {
@@ -92,6 +94,7 @@ export async function startLab(options: {
     options.rules ?? "nft",
     `${options.spare ?? 0}`,
     options.persistent ?? "",
+    options.egress ?? "none",
   ];
   const node = [process.execPath, "--import", TSX, OUTER, ...settings];
   const [file = "", ...args] = [...(options.on ?? []), ...asUser(options.uid), ...node];

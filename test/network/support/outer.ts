@@ -4,6 +4,7 @@ import { launchCore } from "../../../src/network/linux/launch.ts";
 
 const persistent = process.argv[5];
 const core = await launchCore({
+  egress: process.argv[6] === "auto" ? "auto" : "none",
   ...(persistent ? { persistent, hostLink: persistent } : {}),
   entry: fileURLToPath(new URL("./core.ts", import.meta.url)),
   args: process.argv.slice(2),
