@@ -103,6 +103,9 @@ async function inLanes(count: number, lanes: number, job: (index: number) => Pro
 /** nginx takes a tab before a value for a part of it, and so refuses it in Host. RFC 9110 §5.5 and HAProxy do not. */
 const NGINX_ALONE = /Host:[ ]*\t|Host:[^\r\n]*\t[ \t]*\r/i;
 
+/** HAProxy knows WebSocket and wants its key; that is the app's to refuse. */
+const HAPROXY_ALONE = /Upgrade: websocket[\s\S]*Connection: Upgrade|Connection: Upgrade[\s\S]*Upgrade: websocket/;
+
 const LANE_HEADER = (headers: Record<string, string | string[] | undefined>): string | undefined =>
   typeof headers["x-lane"] === "string" ? headers["x-lane"] : undefined;
 
@@ -165,19 +168,22 @@ describe.skipIf(!present && !CI)("against HAProxy and nginx", () => {
 
   test(`${STREAMS} odd streams of requests: what we pass on, both read as we do (seed ${SEED})`, async () => {
     const findings: string[] = [];
+    const suspects: { readonly stream: string; readonly pieces: readonly string[] }[] = [];
     let passed = 0;
     await inLanes(STREAMS, LANES, async (index) => {
       const random = seeded(SEED * 1_000_003 + index);
       const stream = oddRequests(random);
       const pieces = inPieces(stream, random);
-      if (NGINX_ALONE.test(stream)) return;
+      if (NGINX_ALONE.test(stream) || HAPROXY_ALONE.test(stream)) return;
       const read = await readings(pieces);
       passed += read.ours.length;
-      if (disagreement(read) === undefined) return;
-      // A second look, in case one of them was only slow.
+      if (disagreement(read) !== undefined) suspects.push({ stream, pieces });
+    });
+    // A second look when nothing else is going on: one of them may only have been slow.
+    for (const { stream, pieces } of suspects) {
       const again = disagreement(await readings(pieces));
       if (again !== undefined) findings.push(`${JSON.stringify(stream)}\n    ${again}`);
-    });
+    }
     console.log(`differential: seed ${SEED}, ${STREAMS} streams, ${passed} requests passed on`);
     expect(findings.join("\n")).toBe("");
     expect(ours.orphans).toEqual([]);
