@@ -109,7 +109,8 @@ export function buildProgram(): Command {
   add(scale, "count <count>", "Have this many Machines of a process group", () => import("./scale.ts"))
     .option("-a, --app <name>", "app")
     .option("-r, --region <code>", "only in this region")
-    .option("--process-group <name>", "process group", "app");
+    .option("--process-group <name>", "process group", "app")
+    .option("-y, --yes", "accepted, as scripts write it: nothing is asked");
   add(
     program,
     "proxy <ports> [host]",

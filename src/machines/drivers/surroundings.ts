@@ -32,9 +32,24 @@ export async function runsAs(machine: Machine): Promise<User | undefined> {
   return (await findUser(String(uid))) ?? { name: String(uid), uid, gid, home: folder };
 }
 
-/** Makes the folders of `[mounts]` that are missing, owned by whom the Machine runs as. */
-export async function makeMountFolders(machine: Machine, user: User | undefined): Promise<void> {
-  for (const { folder } of machine.config.mounts) {
+/**
+ * Makes the folders of `[mounts]` that are missing, owned by whom the Machine runs as. `closed`: a folder that only the
+ * node's user may enter, where volumes are used at the path at which they lie.
+ * @errors PM02 when one lies in there and the Machine runs as somebody else
+ */
+export async function makeMountFolders(
+  machine: Machine,
+  user: User | undefined,
+  closed: string | undefined,
+): Promise<void> {
+  for (const { folder, source } of machine.config.mounts) {
+    if (user !== undefined && closed !== undefined && folder.startsWith(`${closed}/`)) {
+      throw new AppError(
+        "PM02",
+        `the volume "${source}" of app "${machine.app}" lies in ${closed}, which user ${user.name} may not enter: ` +
+          `write volumes = "./volumes" under [apps.${machine.app}] in flycast.toml`,
+      );
+    }
     const made = await mkdir(folder, { recursive: true });
     if (made !== undefined && user !== undefined) await chown(folder, user.uid, user.gid);
   }
