@@ -1,5 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { rm } from "node:fs/promises";
+import { connect } from "node:net";
 import type { Clock } from "../../core/clock.ts";
 import { sleep } from "../../core/clock.ts";
 import { AppError } from "../../core/errors.ts";
@@ -25,6 +27,8 @@ export interface DeviceOptions {
 
 /** IPv6 over Ethernet less WireGuard's 60 bytes (and 20 that IPv6 outside would take), as clients set it too. */
 const MTU = 1420;
+/** Where `wg` finds wireguard-go. */
+const SOCKET = `/var/run/wireguard/${DEVICE}.sock`;
 const POLL = ms(10);
 const START_TRIES = 500;
 
@@ -73,6 +77,8 @@ export class Device {
   }
 
   async #startProgram(): Promise<void> {
+    // Left by one that was killed.
+    await rm(SOCKET, { force: true });
     // It ends with us, however we end.
     const argv = ["--pdeathsig", "KILL", "wireguard-go", "--foreground", DEVICE];
     const child = spawn("setpriv", argv, {
@@ -94,8 +100,8 @@ export class Device {
       if (!this.#closing) this.#options.onEnded();
     });
     for (let tries = 0; !ended && tries < START_TRIES; tries++) {
-      // It listens for `wg` once its interface is there.
-      if ((await run(["wg", "show", DEVICE, "listen-port"])).code === 0) {
+      // It listens for `wg` once its interface is there. Asked without `wg`, which removes sockets that do not answer yet.
+      if (await answers(SOCKET)) {
         this.#process = child;
         return;
       }
@@ -108,12 +114,13 @@ export class Device {
   /** Lets clients in. */
   async add(tunnels: readonly Tunnel[]): Promise<void> {
     const sections = tunnels.map(({ publicKey, cidr }) => `[Peer]\nPublicKey = ${publicKey}\nAllowedIPs = ${cidr}\n`);
-    await this.#told(["sh", "-c", `cat | wg addconf ${DEVICE} /dev/stdin`], sections.join(""));
+    // Through `cat`: our own pipes are sockets, which cannot be opened by a name.
+    await mustRun(["sh", "-c", `cat | wg addconf ${DEVICE} /dev/stdin`], sections.join(""));
   }
 
   /** Cuts clients off: not one packet more is read from them. */
   async remove(publicKeys: readonly string[]): Promise<void> {
-    await this.#told(["wg", "set", DEVICE, ...publicKeys.flatMap((key) => ["peer", key, "remove"])]);
+    await mustRun(["wg", "set", DEVICE, ...publicKeys.flatMap((key) => ["peer", key, "remove"])]);
   }
 
   async close(): Promise<void> {
@@ -127,10 +134,17 @@ export class Device {
     }
     await run(["ip", "link", "del", "dev", DEVICE]);
   }
+}
 
-  async #told(argv: readonly string[], input = ""): Promise<void> {
-    await mustRun(argv, input);
-  }
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
 }
 
 function startError(said: string): AppError {

@@ -57,18 +57,16 @@ export const routingPeerRules: PeerRules = {
     ip: [
       `route replace ${peerCidr(peer.address)} dev ${DEVICE}`,
       `route replace ${peerCidr(peer.address)} dev ${DEVICE} table ${tableOf(peer.network)}`,
-      `rule add ${fromPeer(peer)}`,
     ],
-    ip6: [],
+    ip6: [`rule add ${fromPeer(peer)}`],
     nft: [],
   }),
   remove: (peer) => ({
     ip: [
-      `rule del ${fromPeer(peer)}`,
       `route del ${peerCidr(peer.address)} dev ${DEVICE}`,
       `route del ${peerCidr(peer.address)} dev ${DEVICE} table ${tableOf(peer.network)}`,
     ],
-    ip6: [],
+    ip6: [`rule del ${fromPeer(peer)}`],
     nft: [],
   }),
 };

@@ -172,6 +172,13 @@ export class Laptop {
     await must([...this.enter, "mount", "--bind", join(this.#folder, "resolv.conf"), "/etc/resolv.conf"]);
   }
 
+  /** The handshake anew, at once: by itself a client that hears nothing tries it after fifteen seconds. */
+  async rehandshake(): Promise<void> {
+    const stripped =
+      "wg showconf wg0 > /run/again && wg set wg0 peer $(wg show wg0 peers) remove && wg setconf wg0 /run/again";
+    await must([...this.enter, "sh", "-c", stripped]);
+  }
+
   async end(): Promise<void> {
     const tunnel = this.#tunnel;
     if (tunnel !== undefined && tunnel.exitCode === null) {
