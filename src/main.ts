@@ -1,35 +1,25 @@
 /** The composition root: makes every part of a node, in the order in which they depend on each other, and ends them in reverse. */
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { applyWorkspace } from "./api/apply-workspace.ts";
 import { eventOf } from "./api/event-of.ts";
 import type { SystemEvent } from "./api/events.ts";
 import { flySrcKey } from "./api/fly-src-key.ts";
 import { History } from "./api/history.ts";
 import { Leases } from "./api/leases.ts";
-import { apiHome, refuseRestartOnly, restartIfRunning } from "./api/machine-rules.ts";
-import { machineConfig } from "./api/machine-config.ts";
+import { apiHome } from "./api/machine-rules.ts";
 import { listenApi, removeNodeFile, urlOf, writeNodeFile } from "./api/node-file.ts";
 import { PortMemory } from "./api/port-memory.ts";
 import { Secrets } from "./api/secrets.ts";
 import type { GatewayFacts } from "./api/routes-wireguard.ts";
+import { RunningWorkspace } from "./api/running-workspace.ts";
 import { createApi } from "./api/server.ts";
 import { appStatus, services, sortedApps, type AppStatus, type StatusSources } from "./api/status.ts";
 import { createCloseness } from "./balancer/closeness.ts";
-import { formatProblems } from "./config/format-problem.ts";
-import { loadWorkspace } from "./config/load.ts";
-import type { NodeConfig, Workspace, WorkspaceApp } from "./config/model.ts";
+import type { Workspace } from "./config/model.ts";
 import { expandReferences } from "./config/references.ts";
 import { systemClock } from "./core/clock.ts";
 import { AppError, toAppError } from "./core/errors.ts";
-import {
-  DEFAULT_NETWORK,
-  PERSONAL_ORG,
-  type AppName,
-  type HostId,
-  type MachineId,
-  type NetworkId,
-} from "./core/ids.ts";
+import { DEFAULT_NETWORK, PERSONAL_ORG, type AppName, type MachineId, type NetworkId } from "./core/ids.ts";
 import { REGIONS } from "./core/regions.ts";
 import { ms, type Port } from "./core/units.ts";
 import { createForwarder } from "./dns/forwarder.ts";
@@ -39,7 +29,8 @@ import { parseResolvConf } from "./dns/system-upstreams.ts";
 import { createProcessDriver } from "./machines/drivers/process.ts";
 import { readEnvFile } from "./machines/env-file.ts";
 import { machineEnvironment } from "./machines/environment.ts";
-import { Releases, type Release } from "./machines/release.ts";
+import { loadsOf } from "./machines/loads.ts";
+import { Releases } from "./machines/release.ts";
 import { createMachines } from "./machines/supervisors.ts";
 import { dnsAddress, parseIp6 } from "./network/address.ts";
 import { HostNetworks } from "./network/host-networks.ts";
@@ -57,9 +48,8 @@ import { loadAuthority, type Authority } from "./proxy/tls/authority.ts";
 import { createPublisher } from "./proxy/published.ts";
 import { identify } from "./registry/identify.ts";
 import type { Machine } from "./registry/model.ts";
-import type { Registry } from "./registry/commands.ts";
-import { openFileRegistry } from "./registry/stores/file.ts";
-import { openRedisRegistry } from "./registry/stores/redis.ts";
+import { followChanges } from "./registry/follow-changes.ts";
+import { openRegistry } from "./registry/open.ts";
 import { readToken } from "./registry/stores/state-folder.ts";
 import { createLogger } from "./telemetry/logging.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
@@ -97,8 +87,8 @@ export interface System {
 export async function startSystem(options: SystemOptions): Promise<System> {
   const { outside, emit, standing } = options;
   const { mode } = standing;
-  let workspace = options.workspace;
-  const { node } = workspace;
+  const workspace = new RunningWorkspace(options.workspace);
+  const { node } = options.workspace;
   const clock = systemClock;
   const ending: (() => Promise<unknown> | void)[] = [];
   const endAll = async (): Promise<void> => {
@@ -109,7 +99,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const log = createLogger({ level: process.env["FLYCAST_LOG"] ?? "error", pretty: options.prettyLog });
   const metrics = createMetrics({ clock, region: node.region });
   try {
-    const registry = await openRegistry(node, outside, (message) => {
+    const registry = await openRegistry(node, outside, clock, (message) => {
       log.warn({ message }, "the registry");
       emit({ event: "problem", code: "state_damaged", message });
     });
@@ -188,13 +178,15 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         createHttpHandler({
           reach,
           view,
-          limits: node.limits,
+          limits: () => workspace.current.node.limits,
           clock,
           random: randomBytes,
           region: node.region,
           signer,
           onSettled: metrics.settled,
-          ...(log.isLevelEnabled("info") ? { onAccess: (line: object) => log.info(line, "request") } : {}),
+          ...(process.env["FLYCAST_ACCESS_LOG"] === "1"
+            ? { onAccess: (line: object) => log.info(line, "request") }
+            : {}),
           log,
         }),
       onSettled: metrics.settled,
@@ -210,7 +202,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       view,
       outside,
       attach: (address, port, server) => proxy.listenPublished(address, port, server),
-      fixed: (app, port) => workspace.apps.find((candidate) => candidate.name === app)?.publish.get(port as Port),
+      fixed: (app, port) =>
+        workspace.current.apps.find((candidate) => candidate.name === app)?.publish.get(port as Port),
       // In host mode the computer is a client like others, and needs no ports of its own.
       fixedOnly: mode === "host",
       remembered: memory.ports,
@@ -291,7 +284,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       view,
       commands: registry.commands,
       destroy: (id, how) => machines.destroy(id, how),
-      deploy: (path) => deploy(path),
+      deploy: (path) => workspace.deploy(path),
       machines: {
         start: (id, because) => machines.start(id, because),
         stop: async (id, how) => void (await machines.stop(id, how)),
@@ -351,71 +344,33 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       joined = await hostNetworks.set(
         mode !== "host"
           ? []
-          : workspace.node.hostNetworks.flatMap(({ org, network }) => view.networkNamed(org, network)?.id ?? []),
+          : workspace.current.node.hostNetworks.flatMap(
+              ({ org, network }) => view.networkNamed(org, network)?.id ?? [],
+            ),
       );
       await proxy.sync();
       await publisher.sync();
       await memory.remember(publisher.list());
     };
-    /** Release commands begin at once; the Machines of their apps wait for them. */
-    const releaseAll = (apps: Workspace["apps"]): void => {
-      for (const app of apps) {
-        const { config } = app;
-        const like = view.machinesOf(config.name)[0];
-        if (config.releaseCommand === undefined || like === undefined) continue;
-        emit({ event: "release", app: config.name, command: config.releaseCommand });
-        releases.run(releaseOf(app, like), { hold: true }).catch((thrown: unknown) => {
-          const error = toAppError(thrown);
-          emit({ event: "problem", app: config.name, code: error.code, message: error.message });
-        });
-      }
-    };
-    const control = {
-      destroy: (id: MachineId, how: { force: boolean }) => machines.destroy(id, how),
-      restartIfRunning: (id: MachineId, because: string) => restartIfRunning(view, machines, id, because),
-    };
-    const deploy = async (path: string): Promise<readonly string[]> => {
-      const { workspace: loaded, problems, sources } = await loadWorkspace(path, { cwd: "/", allow: node.compatAllow });
-      if (loaded === undefined)
-        throw new AppError("config_invalid", formatProblems(problems, { color: false, sources }));
-      const apps = new Map([...workspace.apps, ...loaded.apps].map((app) => [app.name, app]));
-      for (const app of loaded.apps) {
-        const running = view.machinesOf(app.name)[0];
-        const group = app.config.groups.find(({ name }) => name === app.config.defaultGroup);
-        if (app.config.releaseCommand === undefined || running === undefined || group === undefined) continue;
-        await releases.run(releaseOf(app, { ...running, config: machineConfig(app, group, "deploy") }), {
-          hold: false,
-        });
-      }
-      const fresh = loaded.apps.filter(({ name }) => view.machinesOf(name).length === 0);
-      workspace = { ...workspace, apps: [...apps.values()] };
-      const { changed } = await applyWorkspace(registry, control, loaded, undefined, "deploy");
-      await follow();
-      releaseAll(fresh);
-      await machines.up();
-      return changed;
-    };
     await machines.recover();
     ending.push(() => machines.close());
-    // Without files there is nobody who would want the Machines of earlier files gone.
-    if (workspace.file !== undefined || workspace.apps.length > 0) {
-      await applyWorkspace(registry, control, workspace, undefined);
-    }
-    await follow();
-    let following: Promise<void> = Promise.resolve();
-    let scheduled = false;
-    const unsubscribe = registry.changes.subscribe((change) => {
-      if (change.kind === "status" || change.kind === "token" || scheduled) return;
-      scheduled = true;
-      setImmediate(() => {
-        scheduled = false;
-        following = following.then(follow).catch((thrown: unknown) => {
-          const error = toAppError(thrown);
-          emit({ event: "problem", code: error.code, message: error.message });
-        });
-      });
+    const onFailure = (thrown: unknown): void => {
+      const { code, message } = toAppError(thrown);
+      emit({ event: "problem", code, message });
+    };
+    await workspace.begin({
+      registry,
+      machines,
+      releases,
+      follow,
+      emit,
+      reload: ({ limits, autostop }) => {
+        proxy.reload(limits, autostop.idle);
+        machines.setAutostop(autostop);
+        machines.setLimits(limits);
+      },
     });
-    ending.push(unsubscribe);
+    ending.push(followChanges(registry.changes, follow, onFailure));
 
     const apiServer = await listenApi(outside, node.api);
     api.attach(apiServer, "outside");
@@ -434,8 +389,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     });
     ending.push(() => removeNodeFile(node.stateDir));
 
-    releaseAll(workspace.apps);
-    await machines.up();
+    await workspace.start();
     ready = true;
     emit(
       { event: "ready", mode, api: apiUrl, dns: dnsAt, services: services(statusSources) },
@@ -445,15 +399,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     metrics.observe({
       view,
       connections: () => proxy.connections(),
-      load: function* () {
-        for (const machine of view.machines()) {
-          const claims = machines.holders(machine.id);
-          for (const { internalPort } of machine.config.services) {
-            const count = claims.filter((holder) => holder.service === internalPort).length;
-            if (count > 0) yield { app: machine.app, machine: machine.id, service: internalPort, claims: count };
-          }
-        }
-      },
+      load: () => loadsOf(view, machines),
       denied: () => plane.refused(),
     });
     ending.push(metrics.follow(registry));
@@ -461,7 +407,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     let shutting: Promise<readonly string[]> | undefined;
     const shutdown = async (cut: boolean): Promise<readonly string[]> => {
       ready = false;
-      const cuts = await proxy.drain(cut ? ms(0) : workspace.node.limits.drainTimeout);
+      const cuts = await proxy.drain(cut ? ms(0) : workspace.current.node.limits.drainTimeout);
       // In host mode Machines go on without the node, and the next one finds them.
       if (mode !== "host") await machines.shutdown({ drain: false });
       await endAll();
@@ -471,23 +417,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       );
     };
     return {
-      async apply(next) {
-        const previous = workspace;
-        refuseRestartOnly(previous.node, next.node);
-        workspace = next;
-        try {
-          const { changed } = await applyWorkspace(registry, control, next, previous);
-          proxy.reload(next.node.limits, next.node.autostop.idle);
-          machines.setAutostop(next.node.autostop);
-          machines.setLimits(next.node.limits);
-          await follow();
-          await machines.up();
-          return changed;
-        } catch (thrown) {
-          workspace = previous;
-          throw thrown;
-        }
-      },
+      apply: (next) => workspace.apply(next),
       async shutdown({ cut }) {
         if (shutting === undefined) shutting = shutdown(cut);
         else if (cut) {
@@ -500,19 +430,4 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     await endAll();
     throw thrown;
   }
-}
-
-/** The catalogue of this node alone, or one that it shares with others. Sockets come from outside: the lab has no way out. */
-function openRegistry(
-  node: NodeConfig,
-  outside: Outside,
-  onNotice: (message: string) => void,
-): Promise<Registry & { readonly host: HostId }> {
-  const common = { dir: node.stateDir, clock: systemClock, random: randomBytes, onNotice };
-  if (node.registry.kind === "file") return openFileRegistry(common);
-  return openRedisRegistry({ ...common, url: node.registry.url, dial: (host, port) => outside.dial(host, port) });
-}
-
-function releaseOf({ config }: WorkspaceApp, like: Machine): Release {
-  return { command: config.releaseCommand ?? [], timeout: config.releaseCommandTimeout, like };
 }

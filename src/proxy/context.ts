@@ -100,4 +100,8 @@ export interface Settlement {
 /** Serves one accepted connection to its end. Resolves when all is settled; never rejects. */
 export interface Handler {
   serve(connection: Connection, socket: Socket, already: Buffer | undefined): Promise<void>;
+  /** Ends connections that only wait for more work, and the others after what they do now. Whoever calls bounds the time. */
+  drain?(): Promise<void>;
+  /** Cuts everything, and stops its timers. */
+  close?(): Promise<void>;
 }

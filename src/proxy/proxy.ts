@@ -92,13 +92,14 @@ export function createProxy(options: ProxyOptions): Proxy {
   const phases: Phases = { ...options, onSettled, startHandshake, limits: () => limits };
   const reach = new NodeReach(phases, budget);
   const certificates = new Certificates(options.authority ?? temporary(options.clock), options.clock, options.log);
+  const http = options.http(reach);
   const sessions = new IdleSessions(options.clock, () => sessionIdle);
   const connectionPhases: ConnectionPhases = {
     ...phases,
     budget,
     tracker,
     trusts: createTrust(options.trust),
-    handlerFor: handlersFor(phases, reach, options.http(reach), certificates, sessions),
+    handlerFor: handlersFor(phases, reach, http, certificates, sessions),
   };
 
   const serve = (socket: Socket, entrance: Entrance): void => void handleConnection(connectionPhases, socket, entrance);
@@ -128,11 +129,14 @@ export function createProxy(options: ProxyOptions): Proxy {
     },
     async drain(timeout) {
       await stopListening();
+      // Connections that only wait for a next request end at once; those that are served end after it.
+      void http.drain?.();
       return tracker.drain(options.clock, timeout);
     },
     async close() {
       forgetting();
       await stopListening();
+      await http.close?.();
       await tracker.drain(options.clock, 0 as Milliseconds);
     },
     connections: () => tracker.size,
