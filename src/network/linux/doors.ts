@@ -1,30 +1,27 @@
-import { createSocket } from "node:dgram";
+import { createSocket, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
-import { createServer, type Server } from "node:net";
+import type { Server } from "node:net";
 import type { Ip6, NetworkId } from "../../core/ids.ts";
 import { ANY_DNS, dnsAddress } from "../address.ts";
-import { bindError, LISTEN_BACKLOG, SERVER_OPTIONS } from "../outside-direct.ts";
+import { bindError } from "../outside-direct.ts";
 import type { ServiceDoor } from "../plane.ts";
 import { API_PORT, DNS_PORT } from "../ports.ts";
-
-/** Listens in the namespace that we stand in. @errors port_taken, internal */
-export async function listenInside(host: string, port: number): Promise<Server> {
-  const server = createServer(SERVER_OPTIONS);
-  try {
-    // Without `ipv6Only` the wildcard would take the IPv4 links' connections too.
-    server.listen({ host, port, ipv6Only: true, backlog: LISTEN_BACKLOG });
-    await once(server, "listening");
-  } catch (thrown) {
-    throw bindError(thrown, host, port);
-  }
-  return server;
-}
+import { SharedPort } from "./shared-port.ts";
 
 /** DNS and API at `fdaa::3` and every network's `::3`. One socket an address: of a datagram Node tells no destination. */
 export class Doors {
   #attach: ((door: ServiceDoor) => void) | undefined;
   readonly #wanted = new Set<NetworkId | undefined>([undefined]);
   readonly #open = new Map<NetworkId | undefined, ServiceDoor>();
+  /** Services may have the same ports, at other addresses. */
+  readonly #dns = new SharedPort(DNS_PORT);
+  readonly #api = new SharedPort(API_PORT);
+
+  /** What arrives at a port of the doors and is not for a door; undefined when the doors do not have that port. */
+  listenBeside(port: number): Promise<Server> | undefined {
+    if (port === DNS_PORT) return this.#dns.elsewhere();
+    return port === API_PORT ? this.#api.elsewhere() : undefined;
+  }
 
   async start(attach: (door: ServiceDoor) => void): Promise<void> {
     this.#attach = attach;
@@ -53,7 +50,9 @@ export class Doors {
   async #openDoor(network: NetworkId | undefined): Promise<void> {
     if (this.#attach === undefined || this.#open.has(network)) return;
     const address = network === undefined ? ANY_DNS : dnsAddress(network);
-    const door = await openDoor(address, network);
+    const udp = await bindDns(address);
+    const [dnsTcp, api] = await Promise.all([this.#dns.at(address), this.#api.at(address)]);
+    const door: ServiceDoor = { address, network, dnsUdp: udp, dnsTcp, api };
     if (this.#attach === undefined || !this.#wanted.has(network) || this.#open.has(network)) {
       closeDoor(door);
       return;
@@ -63,7 +62,7 @@ export class Doors {
   }
 }
 
-async function openDoor(address: Ip6, network: NetworkId | undefined): Promise<ServiceDoor> {
+async function bindDns(address: Ip6): Promise<UdpSocket> {
   const udp = createSocket("udp6");
   try {
     udp.bind({ address, port: DNS_PORT, exclusive: true });
@@ -72,8 +71,7 @@ async function openDoor(address: Ip6, network: NetworkId | undefined): Promise<S
     udp.close();
     throw bindError(thrown, address, DNS_PORT);
   }
-  const [dnsTcp, api] = await Promise.all([listenInside(address, DNS_PORT), listenInside(address, API_PORT)]);
-  return { address, network, dnsUdp: udp, dnsTcp, api };
+  return udp;
 }
 
 function closeDoor(door: ServiceDoor): void {

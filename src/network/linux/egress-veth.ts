@@ -38,19 +38,19 @@ interface Chain {
   readonly policy: string | undefined;
 }
 
-/** Opens it, or finds the one that an earlier life of the node has left (host mode). @errors missing_tool, internal, conflict */
-export async function openVethExit(pid: number, inside: string): Promise<Veth> {
+/** `space`: path of the core's network namespace. Opens it, or finds the one that an earlier life of the node has left (host mode). @errors missing_tool, internal, conflict */
+export async function openVethExit(space: string, inside: string): Promise<Veth> {
   const chains = await tidyComputer();
   const walls = chains.filter(({ hook, policy }) => hook === "forward" && policy === "drop");
-  const found = await numberOf(pid, inside);
+  const found = await numberOf(space, inside);
   if (walls.length > 0) {
-    if (found !== undefined) await closeVethExit(pid, inside);
+    if (found !== undefined) await closeVethExit(space, inside);
     throw new AppError(
       "conflict",
       `the computer's firewall forwards nothing (table ${walls.map(({ table }) => table).join(", ")})`,
     );
   }
-  const number = found ?? (await makePair(pid, inside));
+  const number = found ?? (await makePair(space, inside));
   try {
     if (!chains.some(({ table }) => table === `${TABLE}${number}`)) await guardPair(number, chains);
   } catch (error) {
@@ -71,8 +71,8 @@ export async function openVethExit(pid: number, inside: string): Promise<Veth> {
 }
 
 /** Removes it, whoever opened it. */
-export async function closeVethExit(pid: number, inside: string): Promise<void> {
-  const number = await numberOf(pid, inside);
+export async function closeVethExit(space: string, inside: string): Promise<void> {
+  const number = await numberOf(space, inside);
   if (number !== undefined) await removePair(number);
 }
 
@@ -89,12 +89,12 @@ export async function tidyComputer(): Promise<readonly Chain[]> {
   return left;
 }
 
-async function makePair(pid: number, inside: string): Promise<number> {
+async function makePair(space: string, inside: string): Promise<number> {
   // Another node may try the same number now: the kernel gives a name to one only.
   for (let tries = 0; tries < 20; tries++) {
     const number = randomInt(BLOCKS);
     const name = `${LINK}${number}`;
-    const made = await run(["ip", "link", "add", "name", name, "type", "veth", "peer", "name", inside, "netns", `${pid}`]);
+    const made = await run(["ip", "link", "add", "name", name, "type", "veth", "peer", "name", inside, "netns", space]);
     if (made.code !== 0 && !/File exists/.test(made.stderr)) throw new AppError("internal", made.stderr.trim());
     if (made.code !== 0) continue;
     const lines = [`link set dev ${name} addrgenmode none up`, `addr add ${addressOf(number, 1)}/30 dev ${name}`];
@@ -174,10 +174,10 @@ async function linkNumbers(): Promise<ReadonlySet<number>> {
   return new Set([...listed.matchAll(new RegExp(`: ${LINK}(\\d+)[@:]`, "g"))].map(([, number]) => Number(number)));
 }
 
-/** The number of the pair whose inner end is in the namespace of this process. */
-async function numberOf(pid: number, inside: string): Promise<number | undefined> {
+/** The number of the pair whose inner end is in this namespace. */
+async function numberOf(space: string, inside: string): Promise<number | undefined> {
   const show = ["ip", "-4", "-o", "addr", "show", "dev", inside];
-  const { stdout } = await run(["nsenter", `--net=/proc/${pid}/ns/net`, ...show]);
+  const { stdout } = await run(["nsenter", `--net=${space}`, ...show]);
   const [, high, low] = /inet 169\.254\.(\d+)\.(\d+)\/30/.exec(stdout) ?? [];
   if (high === undefined) return undefined;
   const number = (Number(high) - FIRST_OCTET) * 64 + (Number(low) >> 2);

@@ -38,7 +38,7 @@ export async function openExit(request: ExitRequest): Promise<Exit> {
   }
   const reasons: string[] = [];
   const ways = request.privileged
-    ? [() => openVethExit(request.pid, EXIT), () => openUserExit("slirp4netns", request.pid, EXIT)]
+    ? [() => openVethExit(netOf(request.pid), EXIT), () => openUserExit("slirp4netns", request.pid, EXIT)]
     : [
         () => openUserExit("pasta", request.pid, EXIT),
         () => openUserExit("slirp4netns", request.pid, EXIT, `/proc/${request.pid}/ns/user`),
@@ -57,13 +57,19 @@ export async function openExit(request: ExitRequest): Promise<Exit> {
 
 /** In host mode an earlier life of the node may have opened what now nobody wants. */
 async function leaveNothing({ pid, persistent }: ExitRequest): Promise<void> {
-  if (persistent) await closeVethExit(pid, EXIT);
+  if (persistent) await closeVethExit(netOf(pid), EXIT);
   await tidyComputer();
 }
 
-/** Removes what killed nodes have left on the computer, or a namespace of host mode that is no more. Root only. */
-export async function removeStrayExits(): Promise<void> {
-  if ((await run(["nft", "--version"])).code === 0) await tidyComputer();
+/** Ends the way out of host mode, which outlives the node. `namespace`: its name, as `ip netns` lists it. Root only. */
+export async function removeHostExit(namespace: string): Promise<void> {
+  if ((await run(["nft", "--version"])).code !== 0) return;
+  await closeVethExit(`/run/netns/${namespace}`, EXIT);
+  await tidyComputer();
+}
+
+function netOf(pid: number): string {
+  return `/proc/${pid}/ns/net`;
 }
 
 function closed(because: string | undefined): Exit {

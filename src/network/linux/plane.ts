@@ -8,12 +8,13 @@ import type { ComputerSide } from "./core-side.ts";
 import { CommandQueue } from "./commands.ts";
 import { exitCommands } from "./egress-inside.ts";
 import { readCounters } from "./counters.ts";
-import { Doors, listenInside } from "./doors.ts";
+import { Doors } from "./doors.ts";
 import type { Guard, Link } from "./guard.ts";
 import { nftGuard } from "./guard-nft.ts";
 import { rulesGuard } from "./guard-rules.ts";
 import { INSIDE, privateAddresses } from "./host-link.ts";
 import { killAll } from "./kill-all.ts";
+import { listenInside } from "./listen-inside.ts";
 import { placesFolder, writeOwnFiles } from "./machine-files.ts";
 import type { Namespace } from "./namespace.ts";
 import { PlaceRecords } from "./place-records.ts";
@@ -293,7 +294,7 @@ class LinuxPlane implements NetworkPlane {
   }
 
   async listenPrivate(port: number): Promise<Server> {
-    const server = await listenInside("::", port);
+    const server = await (this.#doors.listenBeside(port) ?? listenInside("::", port));
     this.#listeners.add(server);
     server.once("close", () => this.#listeners.delete(server));
     return server;

@@ -86,7 +86,9 @@ export class World {
 
 /** A web server in a network namespace of its own. It ends with us, and the namespace with it. */
 async function serverInside(name: string): Promise<ChildProcess> {
-  const child = spawn("unshare", ["--net", process.execPath, "-e", SERVER, name], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn("unshare", ["--net", process.execPath, "-e", SERVER, name], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   await once(child.stdout, "data");
   return child;
 }
