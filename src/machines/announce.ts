@@ -1,5 +1,6 @@
 import type { Machine } from "../registry/model.ts";
 import type { Exit } from "./driver.ts";
+import { describeFailure } from "./endings.ts";
 import type { MachineEvent } from "./events.ts";
 import type { LifeEvent, MachineState } from "./state.ts";
 import type { Holder } from "./why.ts";
@@ -35,7 +36,7 @@ export function announce(
     case "suspended":
       return { ...head, event: "suspended", because };
     case "failed":
-      return { ...head, event: "failed", code: next.error.code, message: next.error.message };
+      return { ...head, event: "failed", code: next.error.code, message: describeFailure(next.error) };
     case "created":
     case "starting":
     case "destroying":

@@ -9,6 +9,8 @@ import type { Machine } from "../registry/model.ts";
 export interface Exit {
   readonly code: number | undefined;
   readonly signal: string | undefined;
+  /** The last lines that it printed, where they may tell why it ended by itself. For the log and for people, not for clients. */
+  readonly lastWords?: readonly string[];
 }
 
 export interface StartedMachine {

@@ -63,6 +63,13 @@ export function describeExit(exit: Exit): string {
   return exit.code === undefined ? "nobody saw how" : `exit code ${exit.code}`;
 }
 
+/** A failure for the log and for people: what the program said last belongs to it, which is no business of clients. */
+export function describeFailure(error: AppError): string {
+  const { lastWords } = error.details;
+  if (!Array.isArray(lastWords) || lastWords.length === 0) return error.message;
+  return `${error.message}. It said: ${lastWords.join(" | ")}`;
+}
+
 /** What goes over from one state to the next. */
 export function life(state: Life, now: Monotonic, because: string): Life {
   const { generation, process, failures, retryAt, restarts } = state;

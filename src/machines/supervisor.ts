@@ -6,6 +6,7 @@ import { announce } from "./announce.ts";
 import { ClaimDesk } from "./claim-desk.ts";
 import { Deeds } from "./deeds.ts";
 import type { Exit, RecoveredMachine } from "./driver.ts";
+import { describeFailure } from "./endings.ts";
 import { Health } from "./health.ts";
 import { describeHolders } from "./holders.ts";
 import { describeStatus } from "./machine-status.ts";
@@ -182,12 +183,12 @@ export class Supervisor {
   failed(error: AppError): void {
     this.#noteFailure(error);
     const { id, app } = this.machine;
-    this.#context.emit({ event: "failed", machine: id, app, code: error.code, message: error.message });
+    this.#context.emit({ event: "failed", machine: id, app, code: error.code, message: describeFailure(error) });
     this.#publish();
   }
 
   #noteFailure(error: AppError): void {
-    this.#lastFailure = { code: error.code, message: error.message, at: this.#context.clock.wall() };
+    this.#lastFailure = { code: error.code, message: describeFailure(error), at: this.#context.clock.wall() };
   }
 
   woken(receipt: Receipt): void {

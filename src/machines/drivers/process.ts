@@ -3,13 +3,14 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../core/clock.ts";
 import { AppError, toAppError } from "../../core/errors.ts";
-import type { MachineId } from "../../core/ids.ts";
+import type { AppName, MachineId } from "../../core/ids.ts";
 import { ms, type Milliseconds, type Port } from "../../core/units.ts";
 import type { Signal } from "../../config/model.ts";
 import type { DialAddress, NetworkPlane, Place } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
 import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
 import { runToEnd, type ExecOrder, type ExecResult } from "./exec.ts";
+import { lastWords } from "./last-words.ts";
 import { existingLogs, readLog, tailOf, type LogOptions } from "./log-reader.ts";
 import { freezeAll, killAll, membersOfFamily, membersOfPlace, thawAll, type SignalMembers } from "./members.ts";
 import { realOutputPath } from "./output-files.ts";
@@ -21,6 +22,7 @@ import { endsWithin, newLife, NOBODY_SAW, recordedExit, watchMain, type Life } f
 import { readLife } from "./life-file.ts";
 import { endStrays, standing } from "./strays.ts";
 import { Starter } from "./starter-client.ts";
+import { VmSizes } from "./vm-sizes.ts";
 import { filesOf, makeMountFolders, processEnvironment, runsAs } from "./surroundings.ts";
 
 /** As pino's. */
@@ -37,6 +39,8 @@ export interface ProcessDriverOptions {
   /** Host mode: Machines go on when the node ends, and are found again. Otherwise they end with it, however it ends. */
   readonly outlive: boolean;
   readonly log: DriverLog;
+  /** What an app asks for and does not get here; each message once. @default logged as a warning */
+  readonly onNotice?: (app: AppName, message: string) => void;
 }
 
 export interface ProcessDriver extends MachineDriver {
@@ -89,6 +93,7 @@ class Driver implements ProcessDriver {
   readonly #watching = { up: false };
   #closed = false;
   readonly #told = new Set<string>();
+  readonly #sizes: VmSizes;
 
   constructor(options: ProcessDriverOptions, dieWithUs: readonly string[]) {
     this.#options = options;
@@ -97,6 +102,7 @@ class Driver implements ProcessDriver {
     this.#dieWithUs = dieWithUs;
     this.#namespaces = options.plane.mode !== "loopback";
     this.#places = new Places(options.plane, options.stateDir);
+    this.#sizes = new VmSizes(options.stateDir, (app, message) => this.#tellOnce(app, message));
     this.#starter = new Starter(options.outlive, {
       onExit: (key, exit) => {
         const life = this.#byKey.get(key);
@@ -123,7 +129,7 @@ class Driver implements ProcessDriver {
     const checked = preflight({ app: machine.app, command, folder, path, inside });
     if (!checked.ok) throw new AppError("PM02", checked.error);
     const user = await runsAs(machine);
-    this.#tellOfLimits(machine);
+    this.#tellOfFiles(machine);
     const closed = this.#namespaces ? undefined : this.#options.stateDir;
     await makeMountFolders(machine, user, closed).catch(failedStart);
     const place = await this.#places.take(machine, await filesOf(machine, env));
@@ -147,6 +153,7 @@ class Driver implements ProcessDriver {
       const { pid, startTime } = await started;
       life.pid = pid;
       life.startTime = startTime;
+      void this.#sizes.hold(machine, pid);
       return { pid };
     } catch (error) {
       this.#forget(life);
@@ -298,6 +305,7 @@ class Driver implements ProcessDriver {
       );
     }
     await this.#starter.close();
+    await this.#sizes.close();
     this.#lives.clear();
     this.#byKey.clear();
   }
@@ -306,12 +314,7 @@ class Driver implements ProcessDriver {
     return join(this.#folder, id);
   }
 
-  /** What a Machine asks for and does not get, said once. */
-  #tellOfLimits({ app, config }: Machine): void {
-    const { cpus, memoryMb } = config.guest;
-    if (cpus !== undefined || memoryMb !== undefined) {
-      this.#tellOnce(app, "[[vm]] sizes are told to Machines (FLY_VM_MEMORY_MB) but not enforced");
-    }
+  #tellOfFiles({ app, config }: Machine): void {
     if (config.files.length > 0 && !this.#namespaces) {
       this.#tellOnce(
         app,
@@ -320,10 +323,12 @@ class Driver implements ProcessDriver {
     }
   }
 
-  #tellOnce(app: string, message: string): void {
+  #tellOnce(app: AppName, message: string): void {
     if (this.#told.has(message)) return;
     this.#told.add(message);
-    this.#options.log.warn({ app }, message);
+    const { onNotice, log } = this.#options;
+    if (onNotice === undefined) log.warn({ app }, message);
+    else onNotice(app, message);
   }
 
   #begin(id: MachineId, generation: number, place: Place, key: number | undefined): Life {
@@ -366,8 +371,11 @@ class Driver implements ProcessDriver {
     }
     this.#forget(life);
     this.#lastExits.set(life.id, exit);
+    void this.#sizes.free(life.id);
     life.settle(exit);
-    for (const observer of this.#observers) observer(life.id, life.generation, exit);
+    const said = life.stopping || (exit.code ?? 0) === 0 ? [] : lastWords(this.tail(life.id, 30));
+    const explained = said.length === 0 ? exit : { ...exit, lastWords: said };
+    for (const observer of this.#observers) observer(life.id, life.generation, explained);
   }
 
   /** For lives that no starter of ours reports. */
