@@ -8,9 +8,10 @@ import { checkResolution } from "../dns/check-resolution.ts";
 import { probeLab } from "../network/linux/probe.ts";
 import { enterNetwork } from "./client-place.ts";
 import { ApiClient } from "./client.ts";
+import { namesOfComputer } from "./doctor-names.ts";
 import { EXIT, print, printJson } from "./output.ts";
 import { isExecutable } from "./is-executable.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 interface Finding {
   readonly what: string;
@@ -100,11 +101,16 @@ function tools(): Finding[] {
 async function node(options: GlobalOptions): Promise<Finding[]> {
   try {
     const client = new ApiClient(options);
-    const status = (await client.get("/flycast/v1/status")) as { mode: string; version: string; apps: unknown[] };
+    const status = (await client.get("/flycast/v1/status")) as {
+      mode: string;
+      dns: string[];
+      apps: unknown[];
+    };
     const resolution = status.mode === "loopback" ? await askOutside(client) : await askInside(client);
     return [
       { what: "running node", ok: true, detail: `${client.node.url}, ${status.mode} mode, ${status.apps.length} apps` },
       ...resolution,
+      ...(status.mode === "host" ? await namesOfComputer(status.dns) : []),
     ];
   } catch (error) {
     return [
