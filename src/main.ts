@@ -21,7 +21,7 @@ import { systemClock } from "./core/clock.ts";
 import { AppError, toAppError } from "./core/errors.ts";
 import { DEFAULT_NETWORK, PERSONAL_ORG, type AppName, type MachineId, type NetworkId } from "./core/ids.ts";
 import { REGIONS } from "./core/regions.ts";
-import { ms, type Port } from "./core/units.ts";
+import { ms, type Milliseconds, type Port } from "./core/units.ts";
 import { createForwarder } from "./dns/forwarder.ts";
 import { OutsidePorts } from "./dns/outside-ports.ts";
 import { createDns } from "./dns/server.ts";
@@ -127,7 +127,14 @@ export async function startSystem(options: SystemOptions): Promise<System> {
           });
     ending.push(() => plane.close());
 
-    const driver = await createProcessDriver({ plane, stateDir: node.stateDir, clock, outlive: mode === "host", log });
+    const driver = await createProcessDriver({
+      plane,
+      stateDir: node.stateDir,
+      clock,
+      outlive: mode === "host",
+      log,
+      onNotice: (app, message) => emit({ event: "problem", app, code: "unsupported", message }),
+    });
     ending.push(() => driver.close());
 
     const secrets = new Secrets(node.stateDir, clock);
@@ -404,25 +411,26 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     });
     ending.push(metrics.follow(registry));
 
-    let shutting: Promise<readonly string[]> | undefined;
+    const cuts = new Set<string>();
+    const drain = async (timeout: Milliseconds): Promise<void> => {
+      for (const { app, caller, destination } of await proxy.drain(timeout)) {
+        cuts.add(`connection of ${app} from ${caller.address} to ${destination}`);
+      }
+    };
     const shutdown = async (cut: boolean): Promise<readonly string[]> => {
       ready = false;
-      const cuts = await proxy.drain(cut ? ms(0) : workspace.current.node.limits.drainTimeout);
+      await drain(cut ? ms(0) : workspace.current.node.limits.drainTimeout);
       // In host mode Machines go on without the node, and the next one finds them.
       if (mode !== "host") await machines.shutdown({ drain: false });
       await endAll();
-      return cuts.map(
-        (connection) =>
-          `connection of ${connection.app} from ${connection.caller.address} to ${connection.destination}`,
-      );
+      return [...cuts];
     };
+    let shutting: Promise<readonly string[]> | undefined;
     return {
       apply: (next) => workspace.apply(next),
       async shutdown({ cut }) {
         if (shutting === undefined) shutting = shutdown(cut);
-        else if (cut) {
-          await Promise.all([proxy.drain(ms(0)), ...(mode === "host" ? [] : [machines.shutdown({ drain: false })])]);
-        }
+        else if (cut) await drain(ms(0));
         return shutting;
       },
     };

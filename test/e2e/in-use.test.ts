@@ -8,6 +8,7 @@ const HELD_MS = 3000;
 const APP = `
 const http = require("http"), net = require("net");
 const server = http.createServer((request, response) => {
+  if (request.url === "/endless") return response.write("begin ");
   if (request.url !== "/slow") return response.end("quick");
   response.write("begin ");
   setTimeout(() => response.end("end"), ${HELD_MS});
@@ -18,7 +19,7 @@ server.on("upgrade", (request, socket) => {
 });
 server.listen(process.env.PORT, "127.0.0.1");
 `;
-const FLYCAST = `[autostop]\ninterval = "200ms"\nidle = "400ms"\n[apps.a]\npath = "a"\ncommand = "node app.js"\n`;
+const FLYCAST = `[autostop]\ninterval = "200ms"\nidle = "400ms"\n[apps.a]\npath = "a"\ncommand = "node app.cjs"\n`;
 const FLY =
   'app = "a"\n[http_service]\n  internal_port = 8080\n  auto_stop_machines = "stop"\n[http_service.concurrency]\n  type = "requests"\n  soft_limit = 10\n';
 
@@ -31,7 +32,7 @@ afterEach(async () => {
 });
 
 async function start(): Promise<{ node: Up; at: string }> {
-  const node = new Up(workspaceOf({ "flycast.toml": FLYCAST, "a/fly.toml": FLY, "a/app.js": APP }, "root"), "root", [
+  const node = new Up(workspaceOf({ "flycast.toml": FLYCAST, "a/fly.toml": FLY, "a/app.cjs": APP }, "root"), "root", [
     "--network-mode",
     "loopback",
   ]);
@@ -105,4 +106,37 @@ test("why says who holds a Machine up", async () => {
   );
   expect(why.out).toMatch(/request\s+8080\s+127\.0\.0\.1:\d+/);
   await slow;
+});
+
+test("Ctrl-C waits for a download, not for an idle keep-alive connection; a second one cuts and says what", async () => {
+  const { node, at } = await start();
+  const [host = "", port = ""] = at.split(":");
+  const idle = connect(Number(port), host, () => idle.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
+  await new Promise((resolve) => idle.once("data", resolve));
+  const slow = curl(`http://${at}/slow`);
+  await eventually(
+    async () => (await curl(`http://${at}/`)).out,
+    (out) => out === "quick",
+  );
+  const ended = node.stop("SIGINT");
+  expect((await slow).out).toBe("begin end");
+  expect((await ended).code).toBe(0);
+  idle.destroy();
+
+  const second = await start();
+  const cut = curl(`http://${second.at}/endless`);
+  await eventually(
+    async () => (await second.node.cli("status", "--json")).out,
+    (out) => out.includes('"inUse": 1'),
+  );
+  const { api } = await second.node.ready();
+  second.node.process.kill("SIGINT");
+  // Two signals of a kind that come together are one.
+  await eventually(
+    async () => (await curl("-o", "/dev/null", "-w", "%{http_code}", `${api}/readyz`)).out,
+    (code) => code === "503",
+  );
+  expect((await second.node.stop("SIGINT")).code).toBe(0);
+  expect((await cut).code).not.toBe(0);
+  expect(second.node.stderr).toMatch(/cut: connection of a from 127\.0\.0\.1/);
 });
