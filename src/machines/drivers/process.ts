@@ -10,6 +10,7 @@ import type { DialAddress, NetworkPlane, Place } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
 import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
 import { runToEnd, type ExecOrder, type ExecResult } from "./exec.ts";
+import { lastWords } from "./last-words.ts";
 import { existingLogs, readLog, tailOf, type LogOptions } from "./log-reader.ts";
 import { freezeAll, killAll, membersOfFamily, membersOfPlace, thawAll, type SignalMembers } from "./members.ts";
 import { realOutputPath } from "./output-files.ts";
@@ -372,7 +373,9 @@ class Driver implements ProcessDriver {
     this.#lastExits.set(life.id, exit);
     void this.#sizes.free(life.id);
     life.settle(exit);
-    for (const observer of this.#observers) observer(life.id, life.generation, exit);
+    const said = life.stopping || (exit.code ?? 0) === 0 ? [] : lastWords(this.tail(life.id, 30));
+    const explained = said.length === 0 ? exit : { ...exit, lastWords: said };
+    for (const observer of this.#observers) observer(life.id, life.generation, explained);
   }
 
   /** For lives that no starter of ours reports. */
