@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import { AppError } from "../../core/errors.ts";
+import { removeHostExit } from "./egress.ts";
 import { HOST_LINK, HOST_NAMESPACE, namespaceExists } from "./host-link.ts";
 import { lockHostNamespace } from "./host-lock.ts";
 import { placesFolder } from "./machine-files.ts";
@@ -35,7 +36,10 @@ export async function tearDownHost(namespace = HOST_NAMESPACE, link = HOST_LINK)
     await mustRun(["ip", "link", "del", "dev", link]);
     removed.push(`the link ${link} with its addresses and routes`);
   }
-  if (await namespaceExists(namespace)) await mustRun(["ip", "netns", "del", namespace]);
+  if (await namespaceExists(namespace)) {
+    await removeHostExit(namespace);
+    await mustRun(["ip", "netns", "del", namespace]);
+  }
   if (existsSync(places)) {
     await rm(places, { recursive: true, force: true });
     removed.push(places);
