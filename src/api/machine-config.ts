@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { AppConfig, ProcessGroup, Service, WorkspaceApp } from "../config/model.ts";
 import type { MachineConfig } from "../registry/model.ts";
 
@@ -25,7 +24,7 @@ export function machineConfig(app: WorkspaceApp, group: ProcessGroup, origin: Or
     user: app.user,
     services: servicesOf(config, group.name),
     checks: group.checks,
-    mounts: group.mounts.map((mount) => ({ ...mount, folder: join(app.volumes, app.name) })),
+    mounts: group.mounts.map((mount) => ({ ...mount, folder: app.volumes })),
     files: group.files,
     metadata: {
       ...app.metadata,

@@ -101,11 +101,11 @@ export class MachineScope {
     });
   }
 
-  /** Resolves when the command is done, or has taken long; then it goes on. Rejects when it is refused meanwhile. */
-  async patiently(work: Promise<unknown>): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const timer = this.#options.clock.after(PATIENCE, resolve);
-      work.then(() => resolve(), reject).finally(() => timer.cancel());
+  /** Waits for a command, but not for ever: `pending` when it goes on after the answer. Rejects when it is refused meanwhile. */
+  async patiently(work: Promise<unknown>): Promise<{ readonly pending?: true }> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#options.clock.after(PATIENCE, () => resolve({ pending: true }));
+      void work.then(() => resolve({}), reject).finally(() => timer.cancel());
     });
   }
 }

@@ -24,8 +24,11 @@ export const json = <T extends z.ZodType>(schema: T) => ({ "application/json": {
 /** Every refusal has the same shape. */
 export const refused = { description: "refused", content: json(errorSchema) };
 
-/** The answer of a command that has nothing to tell. */
-export const done = { description: "done", content: json(z.looseObject({ ok: z.boolean() })) };
+/** The answer of a command that has nothing to tell. `pending` is ours: it goes on after this answer. */
+export const done = {
+  description: "done",
+  content: json(z.object({ ok: z.boolean(), pending: z.literal(true).optional() })),
+};
 
 export const appParam = z.object({ app: z.string().max(63) });
 export const machineParam = appParam.extend({ id: z.string().max(32) });

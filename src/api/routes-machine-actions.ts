@@ -18,6 +18,8 @@ const outcome = z.object({
   message: z.string().optional(),
   status: z.string().optional(),
   previous_state: z.string().optional(),
+  /** Ours: the command goes on after this answer; `wait` tells when it is done. */
+  pending: z.literal(true).optional(),
 });
 type Outcome = z.infer<typeof outcome>;
 const OK: Outcome = { ok: true };
@@ -43,25 +45,23 @@ export function actionRoutes(options: MachineRoutesOptions, scope: MachineScope)
 
   action("start", async (_c, { id }) => {
     const previous = scope.states.of(id);
-    await scope.patiently(machines.start(id, "started through the API"));
-    return { message: "", status: "success", previous_state: previous };
+    const done = await scope.patiently(machines.start(id, "started through the API"));
+    return { message: "", status: "success", previous_state: previous, ...done };
   });
   action("stop", async (c, { id }) => {
     const { signal, timeout } = await bodyOf(c);
-    await scope.patiently(machines.stop(id, { because: "stopped through the API", ...stopWish(signal, timeout) }));
-    return OK;
+    const wish = { because: "stopped through the API", ...stopWish(signal, timeout) };
+    return { ...OK, ...(await scope.patiently(machines.stop(id, wish))) };
   });
   action("suspend", async (_c, { id }) => {
-    await scope.patiently(machines.suspend(id, "suspended through the API"));
-    return OK;
+    return { ...OK, ...(await scope.patiently(machines.suspend(id, "suspended through the API"))) };
   });
   action("restart", async (c, { id }) => {
     const force = c.req.query("force_stop") === "true";
     const wish = stopWish(c.req.query("signal"), c.req.query("timeout"));
     const because = "restarted through the API";
     const work = machines.restart(id, { because, ...wish, ...(force ? { drain: false, signal: "SIGKILL" } : {}) });
-    await scope.patiently(scope.states.during(id, "restarting", work));
-    return OK;
+    return { ...OK, ...(await scope.patiently(scope.states.during(id, "restarting", work))) };
   });
   action("signal", async (c, { id }) => {
     const { signal } = await bodyOf(c);

@@ -151,9 +151,10 @@ export function machineRoutes(options: MachineRoutesOptions): Router {
       const machine = scope.findForChange(c);
       const { kill, force } = c.req.valid("query");
       const because = "destroyed through the API";
-      await scope.patiently(machines.destroy(machine.id, { force: isSet(kill) || isSet(force), because }));
+      const work = machines.destroy(machine.id, { force: isSet(kill) || isSet(force), because });
+      const done = await scope.patiently(work);
       leases.forget(machine.id);
-      return c.json({ ok: true }, 200);
+      return c.json({ ok: true, ...done }, 200);
     },
   );
 

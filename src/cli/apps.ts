@@ -1,8 +1,9 @@
 import { ApiClient } from "./client.ts";
-import { confirm } from "./confirm.ts";
+import { ask, confirm } from "./ask.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
-import { table } from "./table.ts";
+import { withProgress } from "./progress.ts";
+import type { GlobalOptions } from "./command.ts";
+import { ago, table } from "./table.ts";
 
 interface AppJson {
   readonly name: string;
@@ -13,15 +14,23 @@ interface AppJson {
 
 export async function list(options: GlobalOptions & { org?: string }): Promise<number> {
   const query = options.org === undefined ? "" : `?org_slug=${encodeURIComponent(options.org)}`;
-  const { apps } = (await new ApiClient(options).get(`/v1/apps${query}`)) as { apps: readonly AppJson[] };
-  if (options.json === true) printJson(apps);
-  else
-    print(
-      table(
-        ["Name", "Owner", "Status", "Network"],
-        apps.map((app) => [app.name, app.organization.slug, app.status, app.network]),
-      ),
-    );
+  const client = new ApiClient(options);
+  const { apps } = (await client.get(`/v1/apps${query}`)) as { apps: readonly AppJson[] };
+  if (options.json === true) {
+    printJson(apps);
+    return EXIT.done;
+  }
+  const deployed = (await client.get("/api/v1/releases/all_current")) as Readonly<Record<string, string>>;
+  const latest = (name: string): string => {
+    const time = deployed[name];
+    return time === undefined ? "" : ago(Date.parse(time), Date.now());
+  };
+  print(
+    table(
+      ["Name", "Owner", "Status", "Network", "Latest Deploy"],
+      apps.map((app) => [app.name, app.organization.slug, app.status, app.network, latest(app.name)]),
+    ),
+  );
   return EXIT.done;
 }
 
@@ -29,7 +38,7 @@ export async function create(
   options: GlobalOptions & { org?: string; network?: string; name?: string },
   args: readonly string[],
 ): Promise<number> {
-  const name = args[0] ?? options.name;
+  const name = args[0] ?? options.name ?? (await ask("App name: ", "Which name? Give it: flycast apps create NAME"));
   const app = (await new ApiClient(options).post("/v1/apps", {
     name,
     org_slug: options.org,
@@ -45,7 +54,8 @@ export async function destroy(options: GlobalOptions & { yes?: boolean }, args: 
   for (const name of args) {
     if (!(await confirm(`Destroy app ${name} with its Machines and addresses?`, options.yes === true)))
       return EXIT.failed;
-    await client.delete(`/v1/apps/${encodeURIComponent(name)}`);
+    const gone = client.delete(`/v1/apps/${encodeURIComponent(name)}`);
+    await withProgress(`Destroying ${name}`, options.json === true, gone);
     if (options.json === true) printJson({ destroyed: name });
     else print(`Destroyed app ${name}`);
   }

@@ -1,6 +1,6 @@
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 /** The certificate that a person trusts once, so that `https://app.flycast` needs no exception. */
 export async function run(options: GlobalOptions): Promise<number> {

@@ -1,6 +1,6 @@
 import { flycastTomlJsonSchema, flyTomlJsonSchema } from "../config/json-schema.ts";
 import { EXIT, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 /** JSON Schema for editors: of fly.toml, or of flycast.toml. */
 export async function run(_options: GlobalOptions, args: readonly string[]): Promise<number> {

@@ -5,7 +5,7 @@ import { flyTomlOf, loadFlyToml } from "../config/load-app.ts";
 import { loadWorkspace } from "../config/load.ts";
 import { showApp, showWorkspace } from "../config/show.ts";
 import { EXIT } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 /** A configuration as it is understood: one internal shape, every default filled in. TOML, or JSON with `--json`. */
 export async function run(

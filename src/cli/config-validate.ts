@@ -1,7 +1,7 @@
 import { validatePaths } from "../config/validate-command.ts";
 import { checkAllowances } from "./allowances.ts";
 import { printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 export async function run(
   options: GlobalOptions & { strict?: boolean; allow?: readonly string[] },

@@ -3,7 +3,7 @@ import { dig, digArguments } from "../dns/dig.ts";
 import { digFailure, formatDig, formatDigShort } from "../dns/dig-text.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 interface Options extends GlobalOptions {
   readonly short?: boolean;

@@ -4,7 +4,7 @@ import { AppError } from "../core/errors.ts";
 import { ApiClient } from "./client.ts";
 import { enterNetwork } from "./client-place.ts";
 import { EXIT } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 /** Runs a command of the user's inside a network; its exit code is ours. */
 export async function run(

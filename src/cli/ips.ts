@@ -2,7 +2,7 @@ import { AppError } from "../core/errors.ts";
 import { appOption } from "./app-option.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { ago, table } from "./table.ts";
 
 interface IpJson {

@@ -1,6 +1,6 @@
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printable, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 interface Options extends GlobalOptions {
   readonly app?: string;

@@ -1,7 +1,7 @@
 import { ApiClient } from "./client.ts";
 import { appOf, type MachineJson } from "./machines.ts";
 import { EXIT, print, printable, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { span, table } from "./table.ts";
 
 interface MachineDetails {

@@ -1,7 +1,7 @@
 import { ApiClient } from "./client.ts";
 import { appOption } from "./app-option.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { ago, table } from "./table.ts";
 
 /** A Machine as the platform's API gives it, as far as the commands look. */

@@ -1,7 +1,7 @@
 import type { AppError } from "../core/errors.ts";
 
-/** Exit codes: 0 done, 1 refused or failed, 2 wrong usage. */
-export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+/** Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 ended by Ctrl-C as shells say it. */
+export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);

@@ -1,18 +1,6 @@
-import { Command, Option, type CommanderError } from "commander";
-import { toAppError } from "../core/errors.ts";
-import { EXIT, reportError } from "./output.ts";
+import { Argument, Command, Option } from "commander";
+import { add, addVerb, exitCodeOf, global, wholeNumber } from "./command.ts";
 import { version } from "./version.ts";
-
-/** Options that every command takes. */
-export interface GlobalOptions {
-  readonly json?: boolean;
-  readonly api?: string;
-  readonly stateDir?: string;
-  readonly token?: string;
-}
-
-/** What a command's own file exports: everything heavy is loaded only when it runs. */
-type Action = (options: GlobalOptions & Record<string, unknown>, args: readonly string[]) => Promise<number>;
 
 /** The command line. Names, flags and columns are flyctl's where flyctl has the command. */
 export function buildProgram(): Command {
@@ -57,7 +45,7 @@ export function buildProgram(): Command {
   add(program, "logs", "Show what Machines printed", () => import("./logs.ts"))
     .option("-a, --app <name>", "only this app")
     .option("-m, --machine <id>", "only this Machine")
-    .option("-n, --lines <count>", "how many lines of the past", "100")
+    .option("-n, --lines <count>", "how many lines of the past", wholeNumber, "100")
     .option("-f, --follow", "go on with new lines until Ctrl-C");
   add(
     program,
@@ -106,7 +94,8 @@ export function buildProgram(): Command {
     () => import("./deploy.ts"),
   );
   const scale = program.command("scale").description("Change how many Machines an app has");
-  add(scale, "count <count>", "Have this many Machines of a process group", () => import("./scale.ts"))
+  add(scale, "count", "Have this many Machines of a process group", () => import("./scale.ts"))
+    .addArgument(new Argument("<count>", "how many").argParser(wholeNumber))
     .option("-a, --app <name>", "app")
     .option("-r, --region <code>", "only in this region")
     .option("--process-group <name>", "process group", "app")
@@ -179,7 +168,30 @@ export function buildProgram(): Command {
 
   const orgs = program.command("orgs").description("Manage organisations");
   addVerb(orgs, "list", "List organisations and their networks", () => import("./orgs.ts"), "list");
-  addVerb(orgs, "create <slug> [name]", "Create an organisation", () => import("./orgs.ts"), "create");
+  addVerb(orgs, "create <slug> [name]", "Create an organisation", () => import("./orgs.ts"), "create").option(
+    "--user <name>",
+    "as whom Machines run that are made through the API (node as root)",
+  );
+  addVerb(orgs, "update <slug>", "Change an organisation", () => import("./orgs.ts"), "update")
+    .option("--user <name>", 'as whom Machines run that are made through the API; "" for nobody')
+    .option("--name <name>", "its name");
+
+  const secrets = program.command("secrets").description("Manage the secrets of an app");
+  addVerb(secrets, "list", "List names and digests", () => import("./secrets.ts"), "list").option(
+    "-a, --app <name>",
+    "app",
+  );
+  addVerb(
+    secrets,
+    "set <assignments...>",
+    "Set secrets: NAME=VALUE, or NAME=- to read the value from standard input",
+    () => import("./secrets.ts"),
+    "set",
+  ).option("-a, --app <name>", "app");
+  addVerb(secrets, "unset <names...>", "Take secrets away", () => import("./secrets.ts"), "unset").option(
+    "-a, --app <name>",
+    "app",
+  );
 
   const wireguard = program.command("wireguard").alias("wg").description("Let laptops into a network by WireGuard");
   addVerb(
@@ -213,55 +225,9 @@ export function buildProgram(): Command {
 
   const platform = program.command("platform").description("About the platform");
   add(platform, "regions", "List regions", () => import("./regions.ts"));
+
+  add(program, "completion <shell>", "Print the completion of a shell: bash, zsh or fish", async () => ({
+    run: (await import("./completion.ts")).completion(program),
+  }));
   return program;
-}
-
-/** A command whose file holds several. */
-function addVerb<M extends Record<V, Action>, V extends string>(
-  parent: Command,
-  usage: string,
-  description: string,
-  load: () => Promise<M>,
-  verb: V,
-): Command {
-  return add(parent, usage, description, async () => ({ run: (await load())[verb] }));
-}
-
-function global(command: Command): void {
-  command
-    .option("--json", "print JSON")
-    .option("--api <url>", "the node's API (FLYCAST_API)")
-    .option("--state-dir <dir>", "the node's state folder (FLYCAST_STATE_DIR)")
-    .option("-t, --token <token>", "token for the API (FLYCAST_TOKEN)");
-}
-
-/** Adds a command whose body is in a file of its own. */
-export function add(
-  parent: Command,
-  usage: string,
-  description: string,
-  load: () => Promise<{ run: Action }>,
-): Command {
-  const command = parent.command(usage).description(description);
-  global(command);
-  command.action(async (...received: unknown[]) => {
-    const options = command.optsWithGlobals<GlobalOptions & Record<string, unknown>>();
-    try {
-      const { run } = await load();
-      const code = await run(options, command.args);
-      // Not process.exit(): what was written to a pipe must arrive first.
-      process.exitCode = code;
-    } catch (thrown) {
-      const error = toAppError(thrown);
-      reportError(error, options.json === true);
-      if (error.code === "internal" && process.env["FLYCAST_DEBUG"] !== undefined) console.error(thrown);
-      process.exitCode = EXIT.failed;
-    }
-    void received;
-  });
-  return command;
-}
-
-function exitCodeOf(error: CommanderError): number {
-  return error.exitCode === 0 ? EXIT.done : EXIT.usage;
 }

@@ -8,7 +8,7 @@ import { appOption } from "./app-option.ts";
 import { ApiClient } from "./client.ts";
 import { enterNetwork } from "./client-place.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 
 interface Options extends GlobalOptions {
   readonly app?: string;

@@ -1,6 +1,6 @@
 import { REGIONS } from "../core/regions.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { table } from "./table.ts";
 
 /** The platform's regions: a check mark in the Gateway column where it runs a WireGuard gateway. */

@@ -7,12 +7,12 @@ import { loadNode, loadWorkspace, type LoadedWorkspace } from "../config/load.ts
 import { checkAllowances } from "./allowances.ts";
 import { chooseServeMode, LOOPBACK_NOTE } from "./choose-mode.ts";
 import { showProblems } from "./config-problems.ts";
-import { confirm } from "./confirm.ts";
+import { confirm } from "./ask.ts";
 import { humanLine, jsonLine } from "./event-printer.ts";
 import { followSignals, reload, waitForEnd } from "./foreground.ts";
 import { startNode } from "./node-process.ts";
 import { EXIT, print } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { version } from "./version.ts";
 
 interface Options extends GlobalOptions {

@@ -1,7 +1,7 @@
 import type { AppStatus, NodeStatus } from "../api/status.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printable, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { ago, table } from "./table.ts";
 
 export async function run(options: GlobalOptions & { app?: string; watch?: boolean }): Promise<number> {
@@ -19,6 +19,8 @@ export async function run(options: GlobalOptions & { app?: string; watch?: boole
     return EXIT.done;
   }
   let last = "";
+  // Ctrl-C is how it is meant to end.
+  process.once("SIGINT", () => process.exit(EXIT.done));
   for (;;) {
     const text = await show();
     if (text !== last) {

@@ -1,6 +1,6 @@
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { ago, table } from "./table.ts";
 
 interface TokenJson {

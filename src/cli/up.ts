@@ -11,7 +11,7 @@ import { humanLine, jsonLine } from "./event-printer.ts";
 import { followSignals, reload, waitForEnd } from "./foreground.ts";
 import { startNode } from "./node-process.ts";
 import { EXIT, print } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { serviceTable } from "./status.ts";
 import { version } from "./version.ts";
 

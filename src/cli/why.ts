@@ -1,7 +1,7 @@
 import type { WhyReport } from "../machines/why.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printable, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { ago, table } from "./table.ts";
 
 /** What holds a Machine up, or why it stopped, and what happens next. */

@@ -7,7 +7,7 @@ import { UlidSource } from "../registry/ulid.ts";
 import type { WallTime } from "../core/units.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import type { GlobalOptions } from "./program.ts";
+import type { GlobalOptions } from "./command.ts";
 import { table } from "./table.ts";
 import { checkFileName, clientFile, defaultPeerName, openClientFile, type ClientFile } from "./wireguard-file.ts";
 
