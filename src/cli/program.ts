@@ -21,6 +21,7 @@ export function buildProgram(): Command {
     () => import("./up.ts"),
   )
     .addOption(new Option("--network-mode <mode>", "how Machines are separated").choices(["auto", "lab", "loopback"]))
+    .addOption(new Option("--egress <way>", "whether Machines reach the Internet").choices(["auto", "none"]))
     .option("--allow <key...>", "warn of these keys instead of refusing them, such as force_https");
   add(
     program,
@@ -36,6 +37,7 @@ export function buildProgram(): Command {
         "loopback",
       ]),
     )
+    .addOption(new Option("--egress <way>", "whether Machines reach the Internet").choices(["auto", "none"]))
     .option("--allow <key...>", "warn of these keys instead of refusing them, such as force_https")
     .option("--teardown", "end all Machines of host mode and remove its network from this computer")
     .option("-y, --yes", "do not ask");

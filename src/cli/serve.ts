@@ -17,6 +17,7 @@ import { version } from "./version.ts";
 
 interface Options extends GlobalOptions {
   readonly networkMode?: "auto" | "host" | "lab" | "loopback";
+  readonly egress?: "auto" | "none";
   readonly allow?: readonly string[];
   readonly teardown?: boolean;
   readonly yes?: boolean;
@@ -77,6 +78,7 @@ async function loadFor(file: string | undefined, options: Options): Promise<Load
     allow: new Set(options.allow),
     overrides: {
       ...(options.networkMode === undefined ? {} : { networkMode: options.networkMode }),
+      ...(options.egress === undefined ? {} : { egress: options.egress }),
       ...(options.stateDir === undefined ? {} : { stateDir: resolve(options.stateDir) }),
     },
   };

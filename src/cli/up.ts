@@ -17,6 +17,7 @@ import { version } from "./version.ts";
 
 interface Options extends GlobalOptions {
   readonly networkMode?: "auto" | "lab" | "loopback";
+  readonly egress?: "auto" | "none";
   readonly allow?: readonly string[];
 }
 
@@ -29,6 +30,7 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
       allow: new Set(options.allow),
       overrides: {
         ...(options.networkMode === undefined ? {} : { networkMode: options.networkMode }),
+        ...(options.egress === undefined ? {} : { egress: options.egress }),
         ...(options.stateDir === undefined ? {} : { stateDir: resolve(options.stateDir) }),
       },
     });
