@@ -78,6 +78,7 @@ export interface MachineConfig {
   readonly services: readonly Service[];
   /** Top-level checks: status only. */
   readonly checks: readonly Check[];
+  /** `folder` holds a folder for each Machine, and in it one for each source. */
   readonly mounts: readonly (Mount & { readonly folder: string })[];
   readonly files: readonly FileEntry[];
   readonly metadata: Readonly<Record<string, string>>;

@@ -1,7 +1,7 @@
 /** What a Machine finds around its process: its user, its folders and files, and the place that the network plane gives it. */
 import { statSync } from "node:fs";
 import { chown, mkdir, readFile } from "node:fs/promises";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { AppError } from "../../core/errors.ts";
 import type { NetworkMode, PlaceRequest } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
@@ -42,7 +42,7 @@ export async function makeMountFolders(
   user: User | undefined,
   closed: string | undefined,
 ): Promise<void> {
-  for (const { folder, source } of machine.config.mounts) {
+  for (const { folder, source } of volumesOf(machine)) {
     if (user !== undefined && closed !== undefined && folder.startsWith(`${closed}/`)) {
       throw new AppError(
         "PM02",
@@ -53,6 +53,11 @@ export async function makeMountFolders(
     const made = await mkdir(folder, { recursive: true });
     if (made !== undefined && user !== undefined) await chown(folder, user.uid, user.gid);
   }
+}
+
+/** The Machine's own volumes: a folder for each source, below one of its own, so that two Machines of an app never share data. */
+export function volumesOf(machine: Machine): Machine["config"]["mounts"] {
+  return machine.config.mounts.map((mount) => ({ ...mount, folder: join(mount.folder, machine.id, mount.source) }));
 }
 
 /** `[[files]]` with their content. `secrets` holds base64 values under `secret_name`, as on the platform. */
@@ -84,7 +89,7 @@ export function placeRequest(machine: Machine, files: PlaceRequest["files"], sta
     id: machine.id,
     network: machine.network,
     address: machine.address,
-    mounts: machine.config.mounts.map(({ folder, destination }) => ({ folder, destination })),
+    mounts: volumesOf(machine).map(({ folder, destination }) => ({ folder, destination })),
     files,
     hidden: [stateDir],
     ports: machine.config.services.map((service) => service.internalPort),
@@ -101,7 +106,7 @@ export function processEnvironment(
   const volumes: Record<string, string> = {};
   if (place.mode === "loopback") {
     // Nothing can be bound at its destination there, so the app is told where its folder is.
-    for (const { source, folder } of machine.config.mounts) {
+    for (const { source, folder } of volumesOf(machine)) {
       volumes[`FLY_VOLUME_${source.toUpperCase().replace(/[^A-Z0-9]/g, "_")}`] = folder;
     }
   }

@@ -49,7 +49,7 @@ const mounted = shellMachine(
   `echo hello > /data/file; cat /greetings/day; ls ${stateDir} | wc -l; grep CapEff /proc/self/status`,
   {
     folder,
-    mounts: [{ source: "data", destination: "/data", folder: join(stateDir, "volumes", "m", "data") }],
+    mounts: [{ source: "data", destination: "/data", folder: join(stateDir, "volumes") }],
     files: [
       {
         guestPath: "/greetings/day",

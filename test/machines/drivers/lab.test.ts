@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,5 +39,6 @@ test.skipIf(NO_LAB).each(USERS)("in a real lab of user %i a Machine starts, answ
   // The volume is there, the state folder is not, and no capability is left (root keeps a bounded set).
   expect(told.output.slice(0, 2)).toEqual(["good day", "0"]);
   if (uid !== 0) expect(told.output[2]).toMatch(/CapEff:\s*0+$/);
-  expect(readFileSync(join(folder, "state/volumes/m/data/file"), "utf8")).toBe("hello\n");
+  const [machine = ""] = readdirSync(join(folder, "state/volumes"));
+  expect(readFileSync(join(folder, "state/volumes", machine, "data/file"), "utf8")).toBe("hello\n");
 });

@@ -221,14 +221,15 @@ describe("the process driver", () => {
   });
 
   test("volumes are folders named in the environment where nothing can be bound", async () => {
-    const folder = join(shared.path, "volumes", "m1", "pg-data");
+    const folder = join(shared.path, "volumes");
     const machine = shellMachine(`echo "$FLY_VOLUME_PG_DATA"; ls -d "$FLY_VOLUME_PG_DATA"`, {
       mounts: [{ source: "pg-data", destination: "/data", folder }],
     });
     const exit = exitOf(driver, machine.id, 1);
     await driver.start(machine, 1, ENVIRONMENT);
     expect(await exit).toMatchObject({ code: 0 });
-    expect(driver.tail(machine.id, 2)).toEqual([folder, folder]);
+    const own = join(folder, machine.id, "pg-data");
+    expect(driver.tail(machine.id, 2)).toEqual([own, own]);
   });
 
   test.skipIf(process.getuid?.() !== 0 && process.env["CI"] !== "true")(
