@@ -82,7 +82,7 @@ describe.skipIf(!possible && process.env["CI"] !== "true")("a Machine in a names
     const left = new Promise((resolve) => driver.observe(() => resolve(members())));
     const exit = exitOf(driver, machine.id, 1);
     await driver.start(machine, 1, ENVIRONMENT);
-    expect(await exit).toEqual({ code: 5, signal: undefined });
+    expect(await exit).toMatchObject({ code: 5, signal: undefined });
     expect(await left).toEqual([holder.pid]);
   });
 
@@ -116,7 +116,7 @@ describe.skipIf(!possible && process.env["CI"] !== "true")("a Machine in a names
     });
     const exit = exitOf(driver, machine.id, 1);
     await driver.start(machine, 1, ENVIRONMENT);
-    expect(await exit).toEqual({ code: 127, signal: undefined });
+    expect(await exit).toMatchObject({ code: 127, signal: undefined });
     expect(driver.tail(machine.id, 5).join()).toContain("/only/inside");
   });
 });
