@@ -127,10 +127,12 @@ export async function startSystem(options: SystemOptions): Promise<System> {
           });
     ending.push(() => plane.close());
 
+    const signer = createFlySrcSigner(await flySrcKey(node.stateDir), clock);
     const driver = await createProcessDriver({
       plane,
       stateDir: node.stateDir,
       clock,
+      files: mode === "loopback" ? [] : [{ path: "/.fly/fly-src.pub", content: signer.publicKey }],
       outlive: mode === "host",
       log,
       onNotice: (app, message) => emit({ event: "problem", app, code: "unsupported", message }),
@@ -168,7 +170,6 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     });
 
     const closeness = createCloseness(node.regions);
-    const signer = createFlySrcSigner(await flySrcKey(node.stateDir), clock);
     const authority = (): Authority => loadAuthority(join(node.stateDir, "keys"), new Date(clock.wall()));
     const proxy = createProxy({
       view,
@@ -314,6 +315,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       status: statusSources,
       node: () => ({ ...facts, api: apiUrl, dns: dnsAt }),
       ca: () => authority().cert,
+      flySrcKey: signer.publicKey,
       why: (id) => machines.why(id),
       receipt: (id) => machines.receipt(id),
       logs: (id, how) => driver.readLog(id, how),

@@ -32,6 +32,8 @@ export interface FlycastDeps {
   readonly why: (id: MachineId) => unknown;
   /** PEM of the authority that signs certificates for `.flycast` names. */
   readonly ca: () => string;
+  /** Hex of the Ed25519 key that `Fly-Src-Signature` is verified with. */
+  readonly flySrcKey: string;
   readonly receipt: (id: MachineId) => object | undefined;
   readonly commands: Commands;
   /** Loads a folder or file of this computer and makes its apps so. @errors config_invalid with every problem, PM02 of a release command */
@@ -156,6 +158,7 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
   });
 
   routes.get("/ca", (c) => c.text(deps.ca()));
+  routes.get("/fly-src.pub", (c) => c.text(deps.flySrcKey));
 
   routes.post("/dns", async (c) => {
     const network = await namedNetwork(c, deps.view);

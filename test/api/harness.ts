@@ -141,6 +141,7 @@ export class TestApi {
         dns: [],
         startedAt: "2026-01-01T00:00:00.000Z",
       }),
+      flySrcKey: "00",
       ca: () => "-----BEGIN CERTIFICATE-----\n",
       why: (id) => machines.why(id),
       receipt: (id) => machines.receipt(id),

@@ -6,7 +6,7 @@ import { AppError, toAppError } from "../../core/errors.ts";
 import type { AppName, MachineId } from "../../core/ids.ts";
 import { ms, type Milliseconds, type Port } from "../../core/units.ts";
 import type { Signal } from "../../config/model.ts";
-import type { DialAddress, NetworkPlane, Place } from "../../network/plane.ts";
+import type { DialAddress, NetworkPlane, Place, PlaceRequest } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
 import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
 import { runToEnd, type ExecOrder, type ExecResult } from "./exec.ts";
@@ -36,6 +36,8 @@ export interface ProcessDriverOptions {
   /** The node's state folder, absolute. Everything of this driver is below `machines/` in it; Machines never see it. */
   readonly stateDir: string;
   readonly clock: Clock;
+  /** Shown in every Machine that has a mount namespace of its own, such as `/.fly/fly-src.pub`. @default none */
+  readonly files?: PlaceRequest["files"];
   /** Host mode: Machines go on when the node ends, and are found again. Otherwise they end with it, however it ends. */
   readonly outlive: boolean;
   readonly log: DriverLog;
