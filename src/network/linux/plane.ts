@@ -19,7 +19,7 @@ import { placesFolder, writeOwnFiles } from "./machine-files.ts";
 import type { Namespace } from "./namespace.ts";
 import { PlaceRecords } from "./place-records.ts";
 import { Privileges } from "./privileges.ts";
-import { run } from "./run.ts";
+import { run, toolPath } from "./run.ts";
 import { firstCommands } from "./recovery.ts";
 import { discard, Vacancies } from "./vacancies.ts";
 import type { OuterFacts } from "./wire.ts";
@@ -180,12 +180,12 @@ class LinuxPlane implements NetworkPlane {
   #placeOf({ link, namespace }: Inhabited): Place {
     return {
       enter: ({ folder, user }) => {
-        const enter = ["nsenter", `--net=${namespace.paths.net}`, `--mount=${namespace.paths.mount}`];
+        const enter = [toolPath("nsenter"), `--net=${namespace.paths.net}`, `--mount=${namespace.paths.mount}`];
         const drop = this.#privileges.drop(folder, user);
         // Every program in the chain costs the wake a millisecond.
         return this.#nsenterChangesFolder
           ? [...enter, `--wdns=${folder}`, ...drop]
-          : [...enter, ...drop, "env", "-C", folder];
+          : [...enter, ...drop, toolPath("env"), "-C", folder];
       },
       env: { TMPDIR: "/run/tmp" },
       dial: (port): readonly DialAddress[] => [

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
 import { AppError } from "../../core/errors.ts";
+import { toolPath } from "./run.ts";
 
 /** Bit of CAP_SYS_ADMIN in a capability mask (capabilities(7)). */
 const SYS_ADMIN = 1n << 21n;
@@ -83,11 +84,11 @@ function numericIdentity(uid: number, gid: number): readonly string[] {
 }
 
 function withoutRights(identity: readonly string[]): readonly string[] {
-  return ["setpriv", ...identity, "--no-new-privs", ...capabilities("net_raw")];
+  return [toolPath("setpriv"), ...identity, "--no-new-privs", ...capabilities("net_raw")];
 }
 
 function withRootsRights(): readonly string[] {
-  return ["setpriv", ...capabilities(ROOT_BOUND)];
+  return [toolPath("setpriv"), ...capabilities(ROOT_BOUND)];
 }
 
 function capabilities(bound: string): readonly string[] {

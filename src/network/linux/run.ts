@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { join } from "node:path";
 import { AppError } from "../../core/errors.ts";
 
 export interface RunResult {
@@ -61,4 +63,21 @@ export async function mustRun(argv: readonly string[], input?: string): Promise<
 export function systemPath(): string {
   const path = process.env["PATH"] ?? "/usr/local/bin:/usr/bin:/bin";
   return `${path}:/usr/local/sbin:/usr/sbin:/sbin`;
+}
+
+/**
+ * Where a tool of ours is, for a chain of programs that begins with a Machine's environment: its PATH is its own affair, and
+ * may name none of the system's folders. The bare name where it is not found.
+ */
+export function toolPath(name: string): string {
+  for (const folder of systemPath().split(":")) {
+    const path = join(folder, name);
+    try {
+      accessSync(path, constants.X_OK);
+      if (folder.startsWith("/")) return path;
+    } catch {
+      // Not there.
+    }
+  }
+  return name;
 }

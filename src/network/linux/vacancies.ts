@@ -73,7 +73,9 @@ export class Vacancies {
 
   /** Builds up to the number that is kept ready, in the background. */
   refill(): void {
-    for (let missing = this.#spare - this.#ready.length - this.#underWay; missing > 0; missing--) this.#build();
+    // Those that somebody waits for will not be kept.
+    const toKeep = Math.max(0, this.#underWay - this.#takers.length);
+    for (let missing = this.#spare - this.#ready.length - toKeep; missing > 0; missing--) this.#build();
   }
 
   close(): void {

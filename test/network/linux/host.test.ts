@@ -116,7 +116,7 @@ function lookAround(link: string): readonly string[] {
   return [["addr"], ["route"], ["-6", "route"], ["rule"], ["-6", "rule"]].map((what) =>
     execFileSync("ip", ["-o", ...what], { encoding: "utf8" })
       .split("\n")
-      .filter((line) => !line.includes(link) && !line.includes("fctest-"))
+      .filter((line) => !line.includes(link) && !/fctest-|flyexit/.test(line))
       .join("\n")
       .replaceAll(/valid_lft \S+|preferred_lft \S+/g, ""),
   );

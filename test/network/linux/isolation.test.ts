@@ -147,7 +147,7 @@ describe.skipIf(NO_LAB).each(WORLDS)("a lab isolates networks ($name)", ({ uid, 
     const held = () => lab.tell<Record<string, unknown>>({ do: "holdings" });
     // What is kept ready is built in the background: until it is there, the numbers move.
     const steady = async () => {
-      await expect.poll(async () => ((await held())["links"] as string[]).length).toBe(6);
+      await expect.poll(async () => ((await held())["links"] as string[]).length, { timeout: 20_000 }).toBe(6);
       const { descriptors, files, rules } = await held();
       return { descriptors, files: (files as string[]).length, rules: new Set(rules as string[]) };
     };

@@ -40,7 +40,13 @@ function inMachine(command: Extract<CoreCommand, { do: "run" | "start" | "admin"
   const folder = command.do === "run" ? (command.folder ?? "/") : "/";
   const enter = place.enter({ folder, user: command.do === "run" ? command.user : undefined });
   // An administrator enters the namespaces and keeps the rights that setpriv would take away.
-  const prefix = command.do === "admin" ? enter.slice(0, enter.indexOf("setpriv")) : enter;
+  const prefix =
+    command.do === "admin"
+      ? enter.slice(
+          0,
+          enter.findIndex((word) => word.endsWith("/setpriv")),
+        )
+      : enter;
   const [file = "", ...args] = [...prefix, ...command.command];
   return new Promise((resolve) => {
     const child = spawn(file, args, {
