@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { parseDuration } from "../config/duration.ts";
 import type {
   AutostopMode,
@@ -100,7 +99,7 @@ function mountsOf(
 ): MachineConfig["mounts"] {
   if (config.mounts == null) return before?.mounts ?? [];
   return config.mounts.flatMap((mount) => {
-    // The id of a volume says which one it is; a name alone is shared by all Machines that give it.
+    // One for each Machine, whatever its name: volumes do not wander between Machines here.
     const source = mount.volume || mount.name;
     if (!source || !mount.path) return [];
     if (!VOLUME_NAME.test(source)) {
@@ -108,7 +107,7 @@ function mountsOf(
     }
     const destination = absolutePath(mount.path, "mounts.path");
     const old = before?.mounts.find((one) => one.source === source);
-    return [{ source, destination, folder: old?.folder ?? join(home().volumes, source) }];
+    return [{ source, destination, folder: old?.folder ?? home().volumes }];
   });
 }
 

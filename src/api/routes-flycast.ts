@@ -76,8 +76,10 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
     const body: unknown = await c.req.json().catch(() => ({}));
     const input = typeof body === "object" && body !== null ? (body as Record<string, unknown>) : {};
     const region = typeof input["region"] === "string" ? valid(parseRegionCode(input["region"])) : undefined;
+    // Not by conversion: `null` is not zero, which would end every Machine.
+    const count = typeof input["count"] === "number" ? input["count"] : Number.NaN;
     const group = typeof input["group"] === "string" ? input["group"] : "app";
-    const plan = planScale(deps.view.machinesOf(app.name), { count: Number(input["count"]), region, group });
+    const plan = planScale(deps.view.machinesOf(app.name), { count, region, group });
     const created = [];
     for (const { region: where, config } of plan.create) {
       created.push((await deps.commands.createMachine({ app: app.name, region: where, config })).id);

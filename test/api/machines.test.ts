@@ -360,7 +360,9 @@ describe("inside a Machine", () => {
     const machine = await started();
     const ran = await machines(`/${machine.id}/exec`, { body: { cmd: "echo 'a b' $HOME", stdin: "in", timeout: 5 } });
     expect(ran.json).toEqual({ exit_code: 0, stdout: '["echo","a b","$HOME"]in', stderr: "" });
-    expect((await machines(`/${machine.id}/exec`, { body: { command: ["ls", "-l"] } })).json.stdout).toBe('["ls","-l"]');
+    expect((await machines(`/${machine.id}/exec`, { body: { command: ["ls", "-l"] } })).json.stdout).toBe(
+      '["ls","-l"]',
+    );
     expect((await machines(`/${machine.id}/exec`, { body: { cmd: "sleep 9" } })).status).toBe(408);
     for (const body of [{}, { cmd: "" }, { cmd: "'open" }, { cmd: 1 }])
       expect((await machines(`/${machine.id}/exec`, { body })).status).toBe(400);
