@@ -134,7 +134,7 @@ class Driver implements ProcessDriver {
     this.#tellOfFiles(machine);
     const closed = this.#namespaces ? undefined : this.#options.stateDir;
     await makeMountFolders(machine, user, closed).catch(failedStart);
-    const place = await this.#places.take(machine, await filesOf(machine, env));
+    const place = await this.#places.take(machine, [...(this.#options.files ?? []), ...(await filesOf(machine, env))]);
     const enter = place.enter({ folder, user: machine.config.user });
     const chain = launchChain({ enter, command: checked.value, user, dieWithUs: this.#dieWithUs });
     const life = this.#begin(machine.id, generation, place, this.#starter.nextKey());
