@@ -308,6 +308,13 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
     expect((await curl(address)).out).toMatch(/^\d+$/);
   });
 
+  test("a Machine whose own PATH leads nowhere is started all the same", async () => {
+    writeFileSync(join(folder, "web/fly.toml"), `${FLY_TOML("web")}[env]\nPATH = "/nonexistent"\n`);
+    writeFileSync(join(folder, "flycast.toml"), config(["web"]).replace('"node ', `"${process.execPath} `));
+    const node = await serve().ready();
+    expect((await curl(node.address("web"))).out).toMatch(/^\d+$/);
+  });
+
   test("without a file it serves what its state folder holds", async () => {
     const first = await serve().ready();
     const pid = (await curl(first.address("web"))).out;
