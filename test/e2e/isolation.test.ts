@@ -248,8 +248,7 @@ async function administratorOn(node: Up, org: string): Promise<readonly string[]
   const { enter } = (await response.json()) as { enter: string[] };
   const argv = enter.slice(0, enter.indexOf("setpriv"));
   // The node lets go of the namespace soon: a process of ours keeps it.
-  const [file = "", ...rest] = [...argv, "sleep", "120"];
-  const keeper = spawn(file, rest, { stdio: "ignore" });
+  const keeper = spawn("env", [...argv, "sleep", "120"], { stdio: "ignore" });
   keepers.push(() => keeper.kill("SIGKILL"));
   return argv;
 }
