@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { argv, exit } from "node:process";
 import { fileURLToPath } from "node:url";
+import { apiPage } from "./generate-api-docs.ts";
 import { flyToml } from "../src/config/fly-toml-schema.ts";
 import { flycastToml } from "../src/config/flycast-toml-schema.ts";
 import { flycastTomlJsonSchema, flyTomlJsonSchema } from "../src/config/json-schema.ts";
@@ -69,12 +70,13 @@ export function generatedFiles(): ReadonlyMap<string, string> {
     ["flycast-toml.md", page(FLYCAST_TOML_INTRO, sections(flycastToml, ""))],
     ["fly-toml.schema.json", `${JSON.stringify(flyTomlJsonSchema, null, 2)}\n`],
     ["flycast-toml.schema.json", `${JSON.stringify(flycastTomlJsonSchema, null, 2)}\n`],
+    ["api.md", page("", apiPage())],
     ["errors.md", page(ERRORS_INTRO, [errorTable(), RULES_INTRO, ruleTable()])],
   ]);
 }
 
 function page(intro: string, parts: readonly string[]): string {
-  return `${[NOTICE, intro, ...parts].join("\n\n")}\n`;
+  return `${[NOTICE, ...(intro === "" ? [] : [intro]), ...parts].join("\n\n")}\n`;
 }
 
 /** A table of keys for this table and, after it, one for each table inside. */

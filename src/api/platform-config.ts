@@ -1,32 +1,10 @@
-import { parseDuration } from "../config/duration.ts";
-import type {
-  AutostopMode,
-  Check,
-  Handler,
-  HttpOptions,
-  ReplayCacheRule,
-  RestartPolicy,
-  Service,
-  ServicePort,
-  Signal,
-} from "../config/model.ts";
+import type { RestartPolicy } from "../config/model.ts";
 import { AppError } from "../core/errors.ts";
-import { ms, parsePort, seconds, type Milliseconds, type Port } from "../core/units.ts";
+import { seconds } from "../core/units.ts";
 import type { MachineConfig } from "../registry/model.ts";
-import type { PlatformCheck, PlatformConfig, PlatformPort, PlatformService } from "./platform-schemas.ts";
-
-const HANDLERS: ReadonlySet<string> = new Set<Handler>(["http", "tls", "pg_tls", "proxy_proto"]);
-const SIGNALS: ReadonlySet<string> = new Set<Signal>([
-  "SIGHUP",
-  "SIGINT",
-  "SIGQUIT",
-  "SIGKILL",
-  "SIGUSR1",
-  "SIGUSR2",
-  "SIGTERM",
-  "SIGSTOP",
-]);
-const DEFAULT_SOFT_LIMIT = 20;
+import type { PlatformConfig } from "./platform-schemas.ts";
+import { fromCheck, fromService } from "./platform-services.ts";
+import { toDuration, toPort, toSignal } from "./platform-values.ts";
 
 /** Where Machines made through the API run, and as whom. */
 export interface ApiMachineHome {
@@ -137,137 +115,6 @@ function commandOf(config: PlatformConfig): readonly string[] {
   );
 }
 
-function fromService(service: PlatformService, processGroup: string, disabled: boolean | null | undefined): Service[] {
-  // UDP is not on Flycast on the platform either.
-  if (service.protocol === "udp") return [];
-  const internalPort = toPort(service.internal_port);
-  const soft = service.concurrency?.soft_limit || DEFAULT_SOFT_LIMIT;
-  const hard = service.concurrency?.hard_limit || undefined;
-  if (hard !== undefined && service.concurrency?.soft_limit && soft > hard) {
-    throw new AppError("invalid", `service on port ${internalPort}: soft_limit ${soft} is above hard_limit ${hard}`);
-  }
-  return [
-    {
-      protocol: "tcp",
-      internalPort,
-      ports: (service.ports ?? []).map(fromPort),
-      processes: [processGroup],
-      autostop: toAutostop(service.autostop),
-      autostart: service.autostart ?? !(disabled ?? false),
-      minMachinesRunning: service.min_machines_running ?? 0,
-      concurrency: {
-        type: service.concurrency?.type ?? "connections",
-        softLimit: hard === undefined ? soft : Math.min(soft, hard),
-        hardLimit: hard,
-      },
-      checks: (service.checks ?? []).map((check, index) =>
-        fromCheck(
-          check,
-          `servicecheck-${String(index).padStart(2, "0")}-${check.type ?? "tcp"}-${internalPort}`,
-          internalPort,
-        ),
-      ),
-    },
-  ];
-}
-
-/** The platform writes off as `false`, stop as `true` (reference §1.7). */
-function toAutostop(value: PlatformService["autostop"]): AutostopMode {
-  if (value === true) return "stop";
-  return value === false || value == null ? "off" : value;
-}
-
-function fromPort(port: PlatformPort): ServicePort {
-  const start = port.port ?? (port.start_port || 1);
-  const end = port.port ?? (port.end_port || (port.start_port === undefined ? start : 65_535));
-  if (end < start) throw new AppError("invalid", `port range ${start} to ${end} ends before it starts`);
-  const handlers = port.handlers ?? [];
-  for (const handler of handlers) {
-    if (!HANDLERS.has(handler)) {
-      throw new AppError("invalid", `port ${start}: there is no handler "${handler}" (http, tls, pg_tls, proxy_proto)`);
-    }
-  }
-  if (handlers.includes("tls") && handlers.includes("pg_tls")) {
-    throw new AppError("invalid", `port ${start}: tls and pg_tls exclude each other`);
-  }
-  if (port.force_https === true) {
-    throw new AppError(
-      "invalid",
-      `port ${start}: force_https must be false: Flycast is HTTP-only, and a redirect to HTTPS would lead nowhere`,
-    );
-  }
-  const tls = port.tls_options ?? {};
-  return {
-    start: toPort(start),
-    end: toPort(end),
-    handlers: new Set(handlers as Handler[]),
-    forceHttps: false,
-    httpOptions: fromHttpOptions((port.http_options ?? {}) as Record<string, unknown>),
-    tlsOptions: {
-      alpn: tls.alpn ?? undefined,
-      versions: (tls.versions ?? ["TLSv1.2", "TLSv1.3"]).filter(
-        (version): version is "TLSv1.2" | "TLSv1.3" => version === "TLSv1.2" || version === "TLSv1.3",
-      ),
-      defaultSelfSigned: tls.default_self_signed ?? false,
-    },
-    proxyProtocol: port.proxy_proto_options?.version === "v2" ? "v2" : "v1",
-  };
-}
-
-function fromHttpOptions(options: Record<string, unknown>): HttpOptions {
-  const response = record(options["response"]);
-  const secondsOf = (value: unknown): Milliseconds | undefined =>
-    typeof value === "number" && value > 0 ? seconds(value) : undefined;
-  return {
-    compress: options["compress"] === true,
-    h2Backend: options["h2_backend"] === true,
-    idleTimeout: secondsOf(options["idle_timeout"]),
-    headersReadTimeout: secondsOf(options["headers_read_timeout"]),
-    pristine: response["pristine"] === true,
-    responseHeaders: Object.entries(record(response["headers"])).map(([name, value]) => ({
-      name,
-      value: value === false ? false : Array.isArray(value) ? value.map(String) : [String(value)],
-    })),
-    replayCache: (Array.isArray(options["replay_cache"]) ? options["replay_cache"] : []).map(
-      (entry): ReplayCacheRule => {
-        const rule = record(entry);
-        return {
-          pathPrefix: typeof rule["path_prefix"] === "string" ? rule["path_prefix"] : "/",
-          ttl: seconds(Math.max(10, Number(rule["ttl_seconds"]) || 10)),
-          type: rule["type"] === "header" ? "header" : "cookie",
-          name: typeof rule["name"] === "string" ? rule["name"] : "",
-          allowBypass: rule["allow_bypass"] === true,
-        };
-      },
-    ),
-  };
-}
-
-function fromCheck(check: PlatformCheck, name: string, port: Port): Check {
-  const type = check.type === "http" ? "http" : "tcp";
-  return {
-    name,
-    type,
-    port: check.port == null ? port : toPort(check.port),
-    interval: toDuration(check.interval, seconds(15), `${name}.interval`),
-    timeout: toDuration(check.timeout, seconds(2), `${name}.timeout`),
-    gracePeriod: toDuration(check.grace_period, seconds(1), `${name}.grace_period`),
-    http:
-      type === "tcp"
-        ? undefined
-        : {
-            method: (check.method ?? "GET").toUpperCase(),
-            path: check.path ?? "/",
-            protocol: check.protocol === "https" ? "https" : "http",
-            tlsSkipVerify: check.tls_skip_verify ?? false,
-            tlsServerName: check.tls_server_name ?? undefined,
-            headers: (check.headers ?? []).flatMap(({ name: header, values }) =>
-              values.map((value) => ({ name: header, value })),
-            ),
-          },
-  };
-}
-
 function fromRestart(restart: PlatformConfig["restart"]): RestartPolicy {
   const policy = restart?.policy ?? "on-failure";
   return {
@@ -275,36 +122,4 @@ function fromRestart(restart: PlatformConfig["restart"]): RestartPolicy {
     // superfly/docs machines/guides: 10 tries.
     maxRetries: restart?.max_retries ?? 10,
   };
-}
-
-/** A name, with or without SIG, in any case. The platform's default is SIGINT. */
-export function toSignal(name: string | undefined): Signal {
-  if (name === undefined || name === "") return "SIGINT";
-  const upper = name.toUpperCase();
-  const full = upper.startsWith("SIG") ? upper : `SIG${upper}`;
-  if (!SIGNALS.has(full)) throw new AppError("invalid", `"${name}" is not one of ${[...SIGNALS].join(", ")}`);
-  return full as Signal;
-}
-
-/** A Go duration or nanoseconds; zero and absent are the default (flyctl always sends a timeout, "0s" when unset). */
-export function toDuration(
-  value: string | number | null | undefined,
-  fallback: Milliseconds,
-  what: string,
-): Milliseconds {
-  if (value == null || value === 0 || value === "") return fallback;
-  if (typeof value === "number") return ms(value / 1e6);
-  const parsed = parseDuration(value);
-  if (!parsed.ok) throw new AppError("invalid", `${what}: ${parsed.error}`);
-  return parsed.value === 0 ? fallback : parsed.value;
-}
-
-function toPort(value: number): Port {
-  const parsed = parsePort(value);
-  if (!parsed.ok) throw new AppError("invalid", parsed.error);
-  return parsed.value;
-}
-
-function record(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
 }

@@ -7,7 +7,7 @@ import type { Machine } from "../registry/model.ts";
 import { bodyOf, type MachineRoutesOptions, type MachineScope, type StopWish } from "./machine-scope.ts";
 import { WAITABLE } from "./machine-states.ts";
 import { done, json, machineParam, newRouter, refused, type Router } from "./openapi.ts";
-import { toDuration, toSignal } from "./platform-config.ts";
+import { toDuration, toSignal } from "./platform-values.ts";
 import type { ApiEnv } from "./server.ts";
 
 const base = "/apps/{app}/machines/{id}";
@@ -30,11 +30,16 @@ export function actionRoutes(options: MachineRoutesOptions, scope: MachineScope)
   const { commands } = registry;
   const routes = newRouter();
 
-  const action = (name: string, run: (c: Context<ApiEnv>, machine: Machine) => Promise<Outcome>): void => {
+  const action = (
+    name: string,
+    takes: string,
+    run: (c: Context<ApiEnv>, machine: Machine) => Promise<Outcome>,
+  ): void => {
     routes.openapi(
       createRoute({
         method: "post",
         path: `${base}/${name}`,
+        ...(takes === "" ? {} : { description: takes }),
         // Bodies are optional and read by hand: clients send the header of one also where there is none.
         request: { params: machineParam },
         responses: { 200: { description: "done, or well on its way", content: json(outcome) }, default: refused },
@@ -43,36 +48,36 @@ export function actionRoutes(options: MachineRoutesOptions, scope: MachineScope)
     );
   };
 
-  action("start", async (_c, { id }) => {
+  action("start", "", async (_c, { id }) => {
     const previous = scope.states.of(id);
     const done = await scope.patiently(machines.start(id, "started through the API"));
     return { message: "", status: "success", previous_state: previous, ...done };
   });
-  action("stop", async (c, { id }) => {
+  action("stop", "{signal?, timeout?}", async (c, { id }) => {
     const { signal, timeout } = await bodyOf(c);
     const wish = { because: "stopped through the API", ...stopWish(signal, timeout) };
     return { ...OK, ...(await scope.patiently(machines.stop(id, wish))) };
   });
-  action("suspend", async (_c, { id }) => {
+  action("suspend", "", async (_c, { id }) => {
     return { ...OK, ...(await scope.patiently(machines.suspend(id, "suspended through the API"))) };
   });
-  action("restart", async (c, { id }) => {
+  action("restart", "?force_stop&timeout&signal", async (c, { id }) => {
     const force = c.req.query("force_stop") === "true";
     const wish = stopWish(c.req.query("signal"), c.req.query("timeout"));
     const because = "restarted through the API";
     const work = machines.restart(id, { because, ...wish, ...(force ? { drain: false, signal: "SIGKILL" } : {}) });
     return { ...OK, ...(await scope.patiently(scope.states.during(id, "restarting", work))) };
   });
-  action("signal", async (c, { id }) => {
+  action("signal", "{signal}: a name or a number", async (c, { id }) => {
     const { signal } = await bodyOf(c);
     await machines.signal(id, toSignal(signalName(signal) ?? "none"));
     return OK;
   });
-  action("cordon", async (_c, { id }) => {
+  action("cordon", "", async (_c, { id }) => {
     await commands.updateMachine(id, { cordoned: true });
     return OK;
   });
-  action("uncordon", async (_c, { id }) => {
+  action("uncordon", "", async (_c, { id }) => {
     await commands.updateMachine(id, { cordoned: false });
     return OK;
   });

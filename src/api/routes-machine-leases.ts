@@ -21,6 +21,7 @@ export function leaseRoutes({ leases }: MachineRoutesOptions, scope: MachineScop
       createRoute({
         method,
         path: "/apps/{app}/machines/{id}/lease",
+        ...(method === "post" ? { description: "?ttl or {ttl?, description?}, in seconds" } : {}),
         // The body is optional and read by hand: clients send the header of one also where there is none.
         request: { params: machineParam },
         responses: { 200: { description: "the lease", content: json(leaseSchema) }, default: refused },

@@ -49,6 +49,8 @@ export interface ApiOptions extends FlycastDeps, MachineRoutesOptions {
 export interface Api {
   /** Serves the API on a server that listens already. */
   attach(server: Server, kind: Via["kind"]): void;
+  /** What `/openapi.json` answers. */
+  describe(): object;
   close(): Promise<void>;
 }
 
@@ -123,11 +125,12 @@ export function createApi(options: ApiOptions): Api {
   app.route("/v1", missingRoutes(view));
   app.route("/api/v1", uiexRoutes(view));
   app.route("/graphql", graphqlRoute({ ...options, destroyApp }));
-  app.doc31("/openapi.json", {
+  const description = {
     openapi: "3.1.0",
     info: { title: "Flycast Machines API", version: options.version },
     security: [{ bearer: [] }],
-  });
+  };
+  app.doc31("/openapi.json", description);
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
 
   const listener = getRequestListener(app.fetch);
@@ -141,6 +144,7 @@ export function createApi(options: ApiOptions): Api {
   });
   return {
     attach: (server, kind) => connections.attach(server, kind, http),
+    describe: () => app.getOpenAPI31Document(description),
     async close() {
       connections.close();
       http.closeAllConnections();

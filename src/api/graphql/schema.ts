@@ -1,3 +1,5 @@
+import { MUTATION_TYPES } from "./schema-mutations.ts";
+
 /**
  * The part of the platform's GraphQL schema that its command line needs (reference §6.5, §9.4, §10.5). Names and nullability
  * follow what clients write in their queries; nothing else is offered.
@@ -242,88 +244,5 @@ export const SDL = /* GraphQL */ `
     digest: String!
   }
 
-  input CreateAppInput {
-    clientMutationId: String
-    organizationId: ID!
-    name: String
-    network: String
-    preferredRegion: String
-    machines: Boolean
-    runtime: String
-    appRoleId: ID
-    enableSubdomains: Boolean
-    heroku: Boolean
-  }
-  type CreateAppPayload {
-    app: App!
-  }
-  input DeleteAppInput {
-    clientMutationId: String
-    appId: ID!
-  }
-  type DeleteAppPayload {
-    organization: Organization!
-  }
-  input CreateOrganizationInput {
-    clientMutationId: String
-    name: String!
-    appsV2DefaultOn: Boolean
-  }
-  type CreateOrganizationPayload {
-    organization: Organization!
-  }
-  input AllocateIPAddressInput {
-    clientMutationId: String
-    appId: ID!
-    type: String!
-    organizationId: ID
-    region: String
-    network: String
-    serviceName: String
-  }
-  type AllocateIPAddressPayload {
-    app: App!
-    ipAddress: IPAddress
-  }
-  input ReleaseIPAddressInput {
-    clientMutationId: String
-    appId: ID
-    ipAddressId: ID
-    ip: String
-  }
-  type ReleaseIPAddressPayload {
-    clientMutationId: String
-    app: App!
-  }
-  input AddWireGuardPeerInput {
-    clientMutationId: String
-    organizationId: ID!
-    region: String
-    name: String!
-    pubkey: String!
-    network: String
-    nats: Boolean
-  }
-  type AddWireGuardPeerPayload {
-    peerip: String!
-    endpointip: String!
-    pubkey: String!
-  }
-  input RemoveWireGuardPeerInput {
-    clientMutationId: String
-    organizationId: ID!
-    name: String!
-    nats: Boolean
-  }
-  type RemoveWireGuardPeerPayload {
-    organization: Organization!
-  }
-  input ValidateWireGuardPeersInput {
-    clientMutationId: String
-    peerIps: [String!]!
-  }
-  type ValidateWireGuardPeersPayload {
-    invalidPeerIps: [String!]!
-    validPeerIps: [String!]!
-  }
+  ${MUTATION_TYPES}
 `;

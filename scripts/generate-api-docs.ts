@@ -1,0 +1,116 @@
+/** The page about the HTTP API: its table of operations is made from the API's own description. */
+import { createApi, type ApiOptions } from "../src/api/server.ts";
+import { systemClock } from "../src/core/clock.ts";
+
+type Json = ReturnType<typeof JSON.parse>;
+
+const INTRO = `# HTTP API
+
+Two faces of the same commands: the command line, and an HTTP API that clients of the platform's Machines API can use
+unchanged. It listens on a loopback port (\`[node] api\`; \`flycast status\` prints it) and, inside every network, at
+\`http://_api.internal:4280\`. \`GET /openapi.json\` describes it to programs.
+
+## Who may ask what
+
+- A bearer token: \`Authorization: Bearer TOKEN\`, or the platform's form \`FlyV1 TOKEN[,TOKEN…]\`. The node's own token lies in its
+  state folder, in the file \`token\`, which only its owner reads. \`flycast tokens create -o ORG\` makes one that sees and touches
+  one organisation alone.
+- Without a token: \`/\` (404, which clients probe), \`/healthz\`, \`/readyz\`, \`/openapi.json\`, and \`/metrics\` from outside. All
+  else is 401.
+- From inside a network a token must be of the organisation that the network belongs to (else 403), and the node's own token
+  counts for that organisation only.
+- An app of another organisation is 403, a name that is free 404.
+- The \`Host\` must be \`localhost\`, a loopback address or the address that the connection came in on; inside \`_api.internal\`,
+  \`flaps\` or a private address. An \`Origin\` must be our own. Web pages cannot use the API.
+
+## Limits
+
+A body has at most 1 MiB (413), a head 32 KiB. A source address inside may ask 50 times a second (200 at once) and hold 64
+connections; outside it is 1000 (5000 at once) and 512. Too much is 429 with \`Retry-After\`. GraphQL queries have at most 2,000
+tokens, 12 levels and 1,000 fields, and their answers 10,000 things.
+
+## Errors
+
+\`{"error": TEXT, "status": "unknown" | "name_taken" | "insufficient_capacity", "code": CODE, "next": COMMAND?}\`. \`code\` is one of
+[errors.md](errors.md). 400 malformed · 401, 403 tokens · 404 · 408 a wait or an \`exec\` took too long · 409 somebody else holds
+the Machine's lease · 412 the Machine's state does not allow it · 413 · 422 refused, with the reason, what this node does not
+do included · 429. Bad input is never a 5xx. Every answer has \`fly-request-id\`.
+
+## Machines
+
+\`config.init.exec\`, else \`entrypoint\` and \`cmd\` together, is the command; an image alone is refused, since this node runs
+processes. \`config.metadata.flycast_folder\` names the working folder (default \`/\`). Fields without meaning here are kept and given
+back. As root, Machines of the API run as their organisation's user (\`flycast orgs update ORG --user NAME\`) and are refused
+where there is none.
+
+- **Create** and **start** answer before the Machine is up: wait for \`started\`. \`skip_launch\` leaves it \`created\`.
+- **Update**: what runs gets a new life with the new version, and is \`replacing\` until then; with \`skip_launch\` it stops. What is
+  stopped stays so; a suspended Machine loses its memory. An equal config changes nothing.
+- **Wait**: \`state\` may be given several times; \`settled\` is any state that stays. A version that is not the newest is \`replaced\`.
+- Stops and the like answer after ten seconds at the latest; \`"pending": true\` says that the command goes on.
+- Destroyed Machines (the last 200 of the node) can still be looked at and waited for.
+- A lease is memory only: a restart of the node forgets it.
+- **exec** runs words, not a shell, beside the main process, as its user, for at most 60 s; it gives back 256 KiB of each output.
+
+## Secrets
+
+Values go in and never come out: they lie in the state folder, in \`keys/secrets/APP.json\` (0600), not in the catalogue, and reach
+Machines in their environment at the next start. Lists show names and digests.`;
+
+const REST = `## GraphQL
+
+\`POST /graphql\` has what the platform's command line needs: \`viewer\`, \`apps\`, \`app\`, \`machine\`, \`organization(s)\`, \`platform\`,
+\`nearestRegion\`; \`createApp\`, \`deleteApp\`, \`createOrganization\`, \`allocateIpAddress\`, \`releaseIpAddress\`,
+\`addWireGuardPeer\`, \`removeWireGuardPeer\`, \`validateWireGuardPeers\`. What is missing is named in the error.
+
+## Flycast's own
+
+Under \`/flycast/v1\`, for the command line and whoever likes it; not yet held stable.
+
+| Operation | What |
+|---|---|
+| \`GET /status\`, \`GET /apps/APP/status\` | the node, its apps, addresses and Machines |
+| \`POST /apps/APP/scale\` | \`{count, region?, group?}\`: that many Machines |
+| \`GET /machines/ID/why\`, \`/receipt\` | what keeps it up and what comes next; its last wake, step by step |
+| \`GET /logs?app=&machine=&lines=&follow=1\` | lines \`APP REGION [ID] TIME TEXT\` |
+| \`POST /deploy\` | \`{path}\`: a folder of this computer; node's token only |
+| \`GET, POST /orgs\`, \`POST /orgs/SLUG\` | organisations; \`{slug, name?, user?}\` |
+| \`GET, POST /tokens\`, \`DELETE /tokens/ID\` | tokens; told once, when made |
+| \`GET, POST /peers\`, \`DELETE /peers/NAME\` | WireGuard clients |
+| \`POST /dns\`, \`POST /clients\` | a DNS port and a namespace of a network, for \`dig\` and \`exec\` |
+| \`GET /ca\`, \`GET /fly-src.pub\` | the authority that signs certificates for \`.flycast\` names; the key of \`Fly-Src-Signature\` |`;
+
+/** Markdown, without the notice on top. */
+export function apiPage(): readonly string[] {
+  return [INTRO, operations(), REST];
+}
+
+/** Nothing is asked of the parts while the routes are made, so that they may be missing. */
+function operations(): string {
+  const nothing = { subscribe: () => () => undefined };
+  const registry = { view: {}, commands: {}, changes: nothing };
+  const options = { registry, clock: systemClock, version: "", nodeToken: "", regions: () => [], nodeRegion: "iad" };
+  const document = createApi(options as unknown as ApiOptions).describe() as Json;
+  const rows = Object.entries<Json>(document.paths).flatMap(([path, methods]) =>
+    Object.entries<Json>(methods).map(([method, operation]) => {
+      const [status, success] = Object.entries<Json>(operation.responses).find(([code]) => code !== "default") ?? [];
+      const query = (operation.parameters ?? []).filter((one: Json) => one.in === "query").map((one: Json) => one.name);
+      const asked = [
+        ...(query.length > 0 ? [`\`?${query.join("&")}\``] : []),
+        ...bodyOf(operation),
+        ...(operation.description === undefined ? [] : [operation.description]),
+      ].join(" ");
+      return `| \`${method.toUpperCase()} ${path}\` | ${asked} | ${status} ${success?.description ?? ""} |`;
+    }),
+  );
+  return ["## Operations", "", "| Operation | Takes | Answers |", "|---|---|---|", ...rows].join("\n");
+}
+
+function bodyOf(operation: Json): string[] {
+  const schema = operation.requestBody?.content?.["application/json"]?.schema;
+  if (schema === undefined) return [];
+  const name = /\/([^/]+)$/.exec(schema.$ref ?? "")?.[1];
+  if (name !== undefined) return [name];
+  const keys = Object.keys(schema.properties ?? {});
+  return [keys.length === 0 ? "JSON" : `\`{${keys.join(", ")}}\``];
+}
