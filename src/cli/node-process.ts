@@ -47,7 +47,7 @@ export async function startNode(options: StartNode): Promise<NodeProcess> {
       },
     });
     talk.send = (message) => core.send(encode(message));
-    const note = exitNote(core.outer.exit);
+    const note = exitNote(core.outer.exit, { wanted: options.workspace.node.egress, nftables: options.nftables });
     if (note !== undefined) process.stderr.write(`${pc.yellow("note:")} ${note}\n`);
     void core.exited.then((exit) =>
       talk.finish(

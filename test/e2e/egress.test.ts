@@ -61,6 +61,7 @@ describe.skipIf(NO_LAB || NO_ROOT)("the Internet from a lab", () => {
     "without nftables there is none, and addresses of the node itself answer on no port of a service (%s)",
     async (who) => {
       const { world, node } = await up(who, "auto", (made) => made.without("nft"));
+      expect(node.stderr).toContain("Machines cannot reach the Internet (that needs nftables)");
       expect((await fromInside(node, "http://web.flycast/")).out).toBe("hello200");
       for (const host of ["fdaa::3", "fe80::1%25eth0"]) {
         const ran = await fromInside(node, `http://[${host}]/`);

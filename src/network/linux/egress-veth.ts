@@ -41,7 +41,10 @@ interface Chain {
 /** `space`: path of the core's network namespace. Opens it, or finds the one that an earlier life of the node has left (host mode). @errors missing_tool, internal, conflict */
 export async function openVethExit(space: string, inside: string): Promise<Veth> {
   const chains = await tidyComputer();
-  const walls = chains.filter(({ hook, policy }) => hook === "forward" && policy === "drop");
+  // firewalld's chain lets nothing through either, by its last rule.
+  const walls = chains.filter(
+    ({ table, hook, policy }) => hook === "forward" && (policy === "drop" || table === "firewalld"),
+  );
   const found = await numberOf(space, inside);
   if (walls.length > 0) {
     if (found !== undefined) await closeVethExit(space, inside);
@@ -126,6 +129,7 @@ async function putForwardingBack(left: readonly Chain[]): Promise<void> {
 }
 
 /**
+ * The computer's own addresses are kept before anybody's DNAT: a port that Docker publishes there is one of them.
  * `uplinks`: interfaces of default routes, when forwarding was off. It is on for the whole computer then, and must not make
  * a router of it for its neighbours: what they begin is not forwarded, unless somebody has set up a port for it (DNAT).
  */
@@ -142,9 +146,9 @@ table ip ${TABLE}${number} {
     meta l4proto tcp reject with tcp reset
     reject with icmp admin-prohibited
   }
-  chain to_computer {
-    type filter hook input priority -10; policy accept;
-    iifname ${link} jump refuse
+  chain own {
+    type filter hook prerouting priority raw; policy accept;
+    iifname ${link} fib daddr type local drop
   }
   chain through {
     type filter hook forward priority -10; policy accept;

@@ -206,6 +206,18 @@ describe.skipIf(IMPOSSIBLE)("after the end nothing is left", () => {
     expect(world.traces()).toEqual(NOTHING);
   });
 
+  test("addresses that the computer gets later are its own too, whatever it does with their ports", async () => {
+    const world = await newWorld();
+    const lab = await newLab(world, ROOT);
+    await lab.place("a", NET_A, 1);
+    world.onComputer("ip", "addr", "add", "10.9.9.2/24", "dev", "other0");
+    const nat = "add chain ip docker pre { type nat hook prerouting priority -100; }";
+    world.onComputer("nft", `add table ip docker; ${nat}; add rule ip docker pre tcp dport 8099 dnat to 192.0.2.1:80`);
+    const later = await Promise.all(["10.9.9.2", "10.9.9.2:8099"].map((host) => curl(lab, "a", host, "-m", "1")));
+    for (const { code } of later) expect(code).not.toBe(ANSWERED);
+    expect((await curl(lab, "a", `${INTERNET}:8099`)).out).toBe("internet saw 192.0.2.2");
+  });
+
   test("forwarding that was on before stays on", async () => {
     const world = await newWorld();
     world.onComputer("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward");
