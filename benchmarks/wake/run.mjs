@@ -106,7 +106,7 @@ async function woken() {
     body: '{"signal":"SIGKILL"}',
   });
   await stopped;
-  return { took, own: receipt?.ownShare };
+  return { took, own: receipt?.ownShare, told: receipt?.firstByte };
 }
 
 const quantile = (values, q) =>
@@ -117,11 +117,15 @@ await woken();
 const bare = [];
 const through = [];
 const own = [];
+const paired = [];
+const untold = [];
 for (let i = 0; i < WAKES; i++) {
   bare.push(await direct());
   const wake = await woken();
   through.push(wake.took);
   own.push(wake.own ?? Number.NaN);
+  paired.push(wake.took - bare[i]);
+  untold.push(wake.took - (wake.told ?? Number.NaN));
 }
 const row = (values) => ({ p50: round(quantile(values, 0.5)), p99: round(quantile(values, 0.99)) });
 const result = {
@@ -134,7 +138,11 @@ const result = {
     p50: round(quantile(through, 0.5) - quantile(bare, 0.5)),
     p99: round(quantile(through, 0.99) - quantile(bare, 0.99)),
   },
+  // Of each wake and the direct start right before it: what a noisy minute does to both of them cancels out.
+  overheadInPairs: { p25: round(quantile(paired, 0.25)), ...row(paired) },
   ownShareOfReceipt: row(own),
+  // What the client waited beyond the receipt's account: its own connect and read, and the way to the proxy.
+  clientBeyondReceipt: row(untold),
 };
 console.log(JSON.stringify(result, undefined, 2));
 writeFileSync(
