@@ -46,7 +46,7 @@ const node = section(
     network_mode: keyOr(oneOf(["auto", "lab", "host", "loopback"]), "auto", {
       doc: "Namespaces of its own (`lab`), a node that its host can reach (`host`), or plain loopback ports (`loopback`).",
     }),
-    egress: keyOr(oneOf(["auto", "none"]), "auto", { doc: "Whether Machines reach the outside in lab mode." }),
+    egress: keyOr(oneOf(["auto", "none"]), "auto", { doc: "Whether Machines reach the Internet (lab and host mode): docs/egress.md." }),
     api: key(hostPort, { doc: "Where the HTTP API listens.", defaultDoc: "`127.0.0.1:4280` if free, else any port" }),
     trust_proxy_protocol: keyOr(list(cidr), [], { doc: "Sources that must send a PROXY header." }),
     host_networks: key(list(networkRef), {
