@@ -100,7 +100,7 @@ class LinuxGateway implements Gateway {
     this.#device = await this.#openDevice();
     const outer = await outside.bindUdp(listen.host, listen.port);
     this.#outerPort = outer.address().port;
-    this.#relay = new Relay({ outer, port: () => this.#device?.port ?? 0, clock });
+    this.#relay = new Relay({ outer, port: () => this.#device?.port, clock });
   }
 
   #openDevice(): Promise<Device> {

@@ -8,8 +8,8 @@ import { isWireGuard } from "./datagram.ts";
 export interface RelayOptions {
   /** Bound on the computer, where clients send to. The relay owns it. */
   readonly outer: UdpSocket;
-  /** WireGuard's own port on 127.0.0.1 of the namespace that we stand in. */
-  readonly port: () => number;
+  /** WireGuard's own port on 127.0.0.1 of the namespace that we stand in; undefined while it does not run. */
+  readonly port: () => number | undefined;
   readonly clock: Clock;
   /** Remote endpoints to whom WireGuard has answered, at once. @default 2048 */
   readonly known?: number;
@@ -99,6 +99,8 @@ export class Relay {
   }
 
   #open(key: string, remote: RemoteInfo): Endpoint | undefined {
+    const port = this.#options.port();
+    if (port === undefined) return undefined;
     if (this.#unknown.size >= this.#limits.unknown) {
       const [oldest] = this.#unknown.values();
       if (oldest === undefined || this.#options.clock.now() - oldest.at < DISPLACED_AFTER) return undefined;
@@ -110,7 +112,7 @@ export class Relay {
     socket.on("error", () => this.#drop(endpoint));
     socket.on("message", (datagram) => this.#answered(endpoint, datagram));
     // Connected: nobody but WireGuard itself can send to it.
-    socket.connect(this.#options.port(), "127.0.0.1", () => {
+    socket.connect(port, "127.0.0.1", () => {
       const early = endpoint.early ?? [];
       endpoint.early = undefined;
       for (const datagram of early) send(socket, datagram);

@@ -30,6 +30,7 @@ function initiation(mark: number): Buffer {
 
 /** A relay before a WireGuard that answers, with the same bytes, to those whose mark is even. */
 async function start(limits: { readonly known?: number; readonly unknown?: number } = {}) {
+  const state = { isUp: true, asked: 0 };
   const clock = new FakeClock();
   const inner = await udp();
   const heard: number[] = [];
@@ -41,11 +42,17 @@ async function start(limits: { readonly known?: number; readonly unknown?: numbe
   const outer = createSocket("udp4");
   outer.bind(0, "127.0.0.1");
   await once(outer, "listening");
-  const relay = new Relay({ outer, port: () => inner.address().port, clock, ...limits });
+  const relay = new Relay({
+    outer,
+    port: () => (state.asked++, state.isUp ? inner.address().port : undefined),
+    clock,
+    ...limits,
+  });
   relays.push(relay);
   const { port } = outer.address();
   return {
     clock,
+    state,
     relay,
     heard,
     send: (client: Socket, datagram: Buffer) =>
@@ -132,6 +139,21 @@ describe("the relay", () => {
     expect(relay.size).toBe(1);
     await clock.advance(seconds(60));
     expect(relay.size).toBe(0);
+  });
+
+  test("what comes while WireGuard does not run is lost, and nothing else", async () => {
+    const { relay, state, heard, send } = await start();
+    const client = await udp();
+    state.isUp = false;
+    await send(client, initiation(2));
+    await send(client, initiation(2));
+    await until(() => state.asked === 2);
+    state.isUp = true;
+    const answer = once(client, "message");
+    await until(() => (void send(client, initiation(4)), heard.length > 0));
+    await answer;
+    expect(new Set(heard)).toEqual(new Set([4]));
+    expect(relay.size).toBe(1);
   });
 
   test("starts anew when WireGuard does", async () => {
