@@ -29,6 +29,8 @@ const PROGRAMS = {
   python3: "python3-minimal",
   tcpdump: "tcpdump",
   tmux: "tmux",
+  pasta: "passt",
+  slirp4netns: "slirp4netns",
 };
 
 const path = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
