@@ -374,6 +374,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       follow,
       emit,
       reload: ({ limits, autostop }) => {
+      outlive: mode === "host",
         proxy.reload(limits, autostop.idle);
         machines.setAutostop(autostop);
         machines.setLimits(limits);

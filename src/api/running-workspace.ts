@@ -21,12 +21,16 @@ export interface RunningWorkspaceOptions {
   /** Settings of the node that change while it runs. */
   readonly reload: (node: NodeConfig) => void;
   readonly emit: (event: SystemEvent) => void;
+  /** Host mode: Machines outlive the node, so a start of the node is no release of what it already ran. */
+  readonly outlive: boolean;
 }
 
 /** What the files say, what was deployed, and the way from one to the next. One change at a time. */
 export class RunningWorkspace {
   #current: Workspace;
   #options: RunningWorkspaceOptions | undefined;
+  /** Apps that the files have changed since the last life of the node. */
+  #changed: readonly string[] = [];
   #changing: Promise<unknown> = Promise.resolve();
 
   constructor(workspace: Workspace) {
@@ -43,14 +47,16 @@ export class RunningWorkspace {
     const { file, apps } = this.#current;
     // Without files there is nobody who would want the Machines of earlier files gone.
     if (file !== undefined || apps.length > 0) {
-      await applyWorkspace(options.registry, this.#control(), this.#current, undefined);
+      const { changed } = await applyWorkspace(options.registry, this.#control(), this.#current, undefined);
+      this.#changed = changed;
     }
     await options.follow();
   }
 
   /** Starts what should run, release commands first. */
   async start(): Promise<void> {
-    this.#releaseFirst(this.#current.apps);
+    const { apps } = this.#current;
+    this.#releaseFirst(this.#parts.outlive ? apps.filter(({ name }) => this.#changed.includes(name)) : apps);
     await this.#parts.machines.up();
   }
 

@@ -32,6 +32,9 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
   const json = options.json === true;
   if (options.teardown === true) return tearDown(options.yes === true, json);
   checkAllowances(options.allow ?? []);
+  // From the first moment: by itself, SIGHUP would end the process.
+  let again: () => void = () => undefined;
+  process.on("SIGHUP", () => again());
   const file = args[0] ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
   const load = () => loadFor(file, options);
   const loaded = await load();
@@ -62,9 +65,9 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     onEvent: say,
   });
   let reloading: Promise<void> = Promise.resolve();
-  process.on("SIGHUP", () => {
+  again = () => {
     reloading = reloading.then(() => reload(node, load, say, json)).catch(() => undefined);
-  });
+  };
   followSignals(node, () => {
     const stay = chosen.mode === "host" ? " Machines go on without the node." : "";
     if (!json) print(`Stopping: connections in use may finish; a second signal cuts them.${stay}`);

@@ -70,6 +70,8 @@ export interface NetworkPlane {
   place(machine: PlaceRequest): Promise<Place>;
   /** Removes them. Whatever still runs inside is killed first. */
   unplace(id: MachineId): Promise<void>;
+  /** Machines that have a place, those of an earlier life of the node included (host mode). */
+  placed?(): readonly MachineId[];
   /** A listener on a port for all Flycast addresses. Undefined in loopback mode, where there are only published ports. */
   listenPrivate(port: number): Promise<Server> | undefined;
   /**

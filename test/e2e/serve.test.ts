@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { rmSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { cannotServe, Computer, Service } from "./serve-support.ts";
@@ -191,6 +191,32 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
     expect(await second.exited).toBe(0);
     expect((await cut.ended).code).not.toBe(0);
     expect(await computer.processes()).toContainEqual(expect.stringContaining("server.mjs"));
+  });
+
+  test("when the process inside is killed the service ends with a failure, and another state folder takes over nothing", async () => {
+    const first = await serve().ready();
+    const pid = (await curl(first.address("web"))).out;
+    const core = (await computer.processes()).find((line) => line.includes("cli/core.js"));
+    await computer.kill("KILL", Number(core!.split(" ")[0]));
+    expect(await first.exited).toBe(1);
+    expect(first.stderr).toContain("SIGKILL");
+    // It knows nothing of those Machines: they would run on without anybody to serve or end them.
+    await serve(".", "--state-dir", join(folder, "elsewhere")).ready();
+    expect((await computer.processes()).filter((line) => line.includes("server.mjs"))).toEqual([]);
+    expect(pid).toMatch(/^\d+$/);
+  });
+
+  test("a release command runs before the first start, and not because the node started again", async () => {
+    const release = `[deploy]\nrelease_command = "sh -c 'echo released >> released'"\n`;
+    writeFileSync(join(folder, "web/fly.toml"), `${FLY_TOML("web")}${release}`);
+    chmodSync(join(folder, "web"), 0o777);
+    const first = await serve().ready();
+    await curl(first.address("web"));
+    const second = await first.end("KILL").then(() => serve().ready());
+    await curl(second.address("web"));
+    expect(first.events.filter(({ event }) => event === "release")).toHaveLength(1);
+    expect(second.events.filter(({ event }) => event === "release")).toEqual([]);
+    expect(readFileSync(join(folder, "web/released"), "utf8")).toBe("released\n");
   });
 
   test("SIGHUP reads the files again, and changes nothing when they have errors", async () => {

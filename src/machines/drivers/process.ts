@@ -236,8 +236,11 @@ class Driver implements ProcessDriver {
       void this.#watch(life);
       found.push({ id: machine.id, generation: life.generation, pid: life.pid, suspended: life.suspended });
     }
+    // Places whose Machine this node does not know, or knows to have ended: another state folder, or one that was put back.
+    const known = new Set(found.map((machine) => machine.id));
+    for (const id of this.#options.plane.placed?.() ?? []) if (!known.has(id)) await this.#places.release(id);
     // Destroyed while we were away, or dead with children left.
-    const ended = await endStrays(this.#folder, this.#clock, new Set(found.map((machine) => machine.id)));
+    const ended = await endStrays(this.#folder, this.#clock, known);
     if (ended > 0) this.#options.log.warn({ machines: ended }, "ended what was left of Machines that no longer run");
     return found;
   }

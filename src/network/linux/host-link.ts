@@ -1,5 +1,6 @@
 /** The one veth pair between the computer and the namespace of host mode. Run by the outer process, on the computer's side. */
 import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { AppError } from "../../core/errors.ts";
 import type { NetworkId } from "../../core/ids.ts";
 import { networkCidr, networkOf, parseIp6 } from "../address.ts";
@@ -21,6 +22,8 @@ export async function ensureHostLink(namespace: string, outside: string): Promis
   if ((await run(["ip", "link", "show", "dev", outside])).code !== 0) {
     await mustRun(["ip", "link", "add", "name", outside, "type", "veth", "peer", "name", INSIDE, "netns", namespace]);
   }
+  // Where the computer has IPv6 switched off, our link alone has it.
+  await writeFile(`/proc/sys/net/ipv6/conf/${outside}/disable_ipv6`, "0").catch(() => undefined);
   await mustRun(["ip", "link", "set", "dev", outside, "addrgenmode", "none", "up"]);
   await mustRun(["ip", "addr", "replace", "fe80::2/64", "dev", outside, "nodad"]);
 }

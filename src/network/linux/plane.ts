@@ -269,6 +269,10 @@ class LinuxPlane implements NetworkPlane {
     }
   }
 
+  placed(): readonly MachineId[] {
+    return [...this.#places.keys()];
+  }
+
   async #leave(id: MachineId, placing: Promise<Placed>): Promise<void> {
     const placed = await placing.catch(() => undefined);
     if (placed === undefined) return;
