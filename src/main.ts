@@ -191,6 +191,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
           random: randomBytes,
           region: node.region,
           signer,
+          trace: () => workspace.current.node.trace,
           onSettled: metrics.settled,
           ...(process.env["FLYCAST_ACCESS_LOG"] === "1"
             ? { onAccess: (line: object) => log.info(line, "request") }
@@ -373,8 +374,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       releases,
       follow,
       emit,
-      reload: ({ limits, autostop }) => {
       outlive: mode === "host",
+      reload: ({ limits, autostop }) => {
         proxy.reload(limits, autostop.idle);
         machines.setAutostop(autostop);
         machines.setLimits(limits);

@@ -12,7 +12,7 @@ import {
   upstream,
 } from "./flycast-values.ts";
 import { isTable, key, keyOr, keyText, type Infer, type Keys, type Type, type Values } from "./schema.ts";
-import { commandLine, decimal, duration, integer, oneOf, printedText, size, text } from "./schema-leaves.ts";
+import { commandLine, decimal, duration, flag, integer, oneOf, printedText, size, text } from "./schema-leaves.ts";
 import { either, list, mapOf, mapped, table } from "./schema-tables.ts";
 
 /** The file is ours: an unknown key is a slip, so it is refused. */
@@ -46,12 +46,17 @@ const node = section(
     network_mode: keyOr(oneOf(["auto", "lab", "host", "loopback"]), "auto", {
       doc: "Namespaces of its own (`lab`), a node that its host can reach (`host`), or plain loopback ports (`loopback`).",
     }),
-    egress: keyOr(oneOf(["auto", "none"]), "auto", { doc: "Whether Machines reach the Internet (lab and host mode): docs/egress.md." }),
+    egress: keyOr(oneOf(["auto", "none"]), "auto", {
+      doc: "Whether Machines reach the Internet (lab and host mode): docs/egress.md.",
+    }),
     api: key(hostPort, { doc: "Where the HTTP API listens.", defaultDoc: "`127.0.0.1:4280` if free, else any port" }),
     trust_proxy_protocol: keyOr(list(cidr), [], { doc: "Sources that must send a PROXY header." }),
     host_networks: key(list(networkRef), {
       doc: "Networks of which the host itself is a client (host mode).",
       defaultDoc: '`["personal/default"]`',
+    }),
+    trace: keyOr(flag, false, {
+      doc: "Give HTTP requests that come without a `traceparent` one of their own, not sampled. One that comes is always passed on as it is.",
     }),
     wireguard: key(hostPort, {
       doc: "Where WireGuard clients are let in, by UDP: an address of this computer, and 51820, the only port that flyctl's files know.",
@@ -85,7 +90,9 @@ const limits = section(
     connect_timeout: keyOr(wait, seconds(5), { doc: "One attempt to connect to a Machine." }),
     head_timeout: keyOr(wait, seconds(30), { doc: "Request head, PROXY header, TLS handshake, StartupMessage." }),
     keepalive_timeout: keyOr(wait, seconds(75), { doc: "An idle keep-alive connection." }),
-    half_closed_timeout: keyOr(wait, seconds(600), { doc: "A connection of which one direction has ended." }),
+    half_closed_timeout: keyOr(wait, seconds(600), {
+      doc: "A connection of which one direction has ended. A client that ends its side after a request and reads on (HTTP allows that) keeps its Machine up so long while the answer is silent; one that resets, or closes its HTTP/2 stream, does not.",
+    }),
     drain_timeout: keyOr(time, seconds(300), { doc: "How long commands that stop Machines wait for their work." }),
     hold_buffer: keyOr(size({ base: "binary", min: bytes(1024), max: bytes(1024 ** 3) }), bytes(64 * 1024), {
       doc: "Bytes kept of a connection that waits.",

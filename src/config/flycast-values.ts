@@ -1,4 +1,4 @@
-import ipaddr from "ipaddr.js";
+import { isIP } from "node:net";
 import {
   DEFAULT_NETWORK,
   parseNetworkName,
@@ -50,7 +50,7 @@ export function parseHostPort(value: string): Result<HostPort, string> {
 const HOST_NAME = /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/i;
 
 function isAddress(value: string): boolean {
-  return ipaddr.IPv4.isValidFourPartDecimal(value) || ipaddr.IPv6.isValid(value);
+  return isIP(value) !== 0;
 }
 
 export const hostPort = parsedText("`address:port`", 'write "127.0.0.1:4280" or "[::1]:4280"', parseHostPort);
@@ -67,9 +67,15 @@ export const upstream = parsedText("an address, or `address:port`", 'write "9.9.
   return err(`${shown(value)} is not an address`);
 });
 
+function isCidr(value: string): boolean {
+  const [, address = "", bits = ""] = /^([^/]+)\/(\d{1,3})$/.exec(value) ?? [];
+  const family = isIP(address);
+  return family !== 0 && Number(bits) <= (family === 4 ? 32 : 128);
+}
+
 /** A CIDR, or an address alone, as text. */
 export const cidr = parsedText("an address or CIDR", 'write "10.0.0.0/8" or "fd00::/8"', (value) => {
-  if (isAddress(value) || (value.includes("/") && ipaddr.isValidCIDR(value))) return ok(value);
+  if (isAddress(value) || isCidr(value)) return ok(value);
   return err(`${shown(value)} is not an address or CIDR`);
 });
 

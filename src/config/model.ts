@@ -217,6 +217,8 @@ export interface NodeConfig {
   /** CIDR texts, checked. */
   readonly trustProxyProtocol: readonly string[];
   readonly hostNetworks: readonly { readonly org: OrgSlug; readonly network: NetworkName }[];
+  /** Whether HTTP requests without a `traceparent` get one. */
+  readonly trace: boolean;
   /** Undefined: no WireGuard gateway. */
   readonly wireguard:
     | {

@@ -48,6 +48,7 @@ export function normaliseNode(raw: RawFlycastToml, findings: Findings, defaults:
     api: overrides.api ?? raw.node.api,
     trustProxyProtocol: raw.node.trust_proxy_protocol,
     hostNetworks: raw.node.host_networks ?? [{ org: PERSONAL_ORG, network: DEFAULT_NETWORK }],
+    trace: raw.node.trace,
     wireguard: normaliseWireguard(raw.node, findings),
     autostop: raw.autostop,
     limits: {

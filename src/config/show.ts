@@ -36,6 +36,7 @@ export function showNode(node: NodeConfig): ShownTable {
       api: node.api === undefined ? undefined : hostPortText(node.api),
       trust_proxy_protocol: node.trustProxyProtocol,
       host_networks: node.hostNetworks.map(networkText),
+      trace: node.trace,
       wireguard: node.wireguard === undefined ? undefined : hostPortText(node.wireguard),
       wireguard_endpoint: node.wireguard?.endpoint,
     }),

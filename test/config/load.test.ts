@@ -352,6 +352,7 @@ forward = { "Google.internal." = "169.254.169.254" }
       egress: "none",
       api: { host: "::1", port: 4281 },
       trustProxyProtocol: ["10.0.0.0/8", "fd00::1"],
+      trace: false,
       hostNetworks: [
         { org: "personal", network: "default" },
         { org: "acme", network: "staging" },

@@ -22,6 +22,8 @@ export interface HttpContext {
   /** Region of this node: the edge that accepted the connection. */
   readonly region: RegionCode;
   readonly signer: FlySrcSigner | undefined;
+  /** A fresh `traceparent` line with CR LF for a request that has none; undefined when that is not wanted. */
+  readonly trace: (() => string) | undefined;
   readonly onSettled: (settlement: Settlement) => void;
   readonly onAccess: ((line: AccessLine) => void) | undefined;
   readonly parser: HeadParser;

@@ -82,6 +82,7 @@ export class Exchange implements Work, ResponseSink {
   #upstream: Upstream | undefined;
   #attempts = 0;
   #bodyDone: boolean;
+  #requestTrailers = "";
   readonly #retained: RetainedBody;
   #responding = false;
   #switched = false;
@@ -114,7 +115,7 @@ export class Exchange implements Work, ResponseSink {
     this.#lines = from.lines;
     this.#facts = from.facts;
     this.#bodyDone = request.framing === 0;
-    this.#retained = new RetainedBody(context.retained);
+    this.#retained = new RetainedBody(context.retained, connection.network);
   }
 
   get excluded(): Set<MachineId> {
@@ -153,9 +154,15 @@ export class Exchange implements Work, ResponseSink {
     this.#try();
   }
 
-  /** A part of the request's body, in the framing in which it goes on; or bytes of a switched connection. */
-  send(chunk: Buffer, done: boolean): void {
-    if (done) this.#bodyDone = true;
+  /**
+   * A part of the request's body, in the framing in which it goes on; or bytes of a switched connection. `trailers`: lines
+   * with CR LF, at the end of a body that was decoded.
+   */
+  send(chunk: Buffer, done: boolean, trailers = ""): void {
+    if (done) {
+      this.#bodyDone = true;
+      this.#requestTrailers = trailers;
+    }
     if (chunk.length === 0 && !done) return;
     this.#bytesIn += chunk.length;
     const upstream = this.#upstream;
@@ -165,7 +172,7 @@ export class Exchange implements Work, ResponseSink {
       return;
     }
     if (this.#claim !== undefined) this.#claim.lastByte = this.#context.clock.now();
-    if (!upstream.send(chunk, done)) this.#downstream.pauseRequest();
+    if (!upstream.send(chunk, done, trailers)) this.#downstream.pauseRequest();
   }
 
   /** The client ended its side of a switched connection. */
@@ -342,7 +349,7 @@ export class Exchange implements Work, ResponseSink {
     });
     const head = this.#requestText();
     this.#bytesIn += head.length;
-    const flowing = upstream.sendHead(head, this.#retained.chunks ?? NO_BODY, this.#bodyDone);
+    const flowing = upstream.sendHead(head, this.#retained.chunks ?? NO_BODY, this.#bodyDone, this.#requestTrailers);
     this.#touch();
     if (flowing) this.#downstream.resumeRequest();
     else this.#downstream.pauseRequest();

@@ -19,6 +19,7 @@ import { CHUNKED, type Framing } from "./framing.ts";
 import { requestText, responseFields, trailerFields, trailerLines } from "./h2-text.ts";
 import { chunked } from "./h2-upstream.ts";
 import { HeadParser, MAX_FIELDS, MAX_HEAD_BYTES } from "./head.ts";
+import { NAME } from "./known-names.ts";
 import { requestLines, responseLines } from "./our-lines.ts";
 import { type ClientFacts, isRefusal, readRequestHead, type Refusal } from "./request-head.ts";
 import { writeResponseHead } from "./response-head.ts";
@@ -97,10 +98,11 @@ export class Http2Connection implements Swept {
     const request = refusalOrRequest;
     const { clock, ids } = this.#context;
     const requestId = ids.next();
+    const isTraced = this.#context.parser.has(NAME.traceparent);
     const exchange = new Exchange(this.#context, served, this.#connection, request, {
       facts: this.#facts,
       requestId,
-      lines: requestLines(this.#context, this.#connection, requestId),
+      lines: requestLines(this.#context, this.#connection, requestId, isTraced),
       since: clock.now(),
     });
     served.attach(exchange, request.framing);
@@ -193,12 +195,12 @@ class ServedStream implements Downstream {
     stream.on("end", () => {
       if (stream.aborted || exchange.settled) return;
       if (framing !== CHUNKED && left !== 0) return stream.close(constants.NGHTTP2_PROTOCOL_ERROR);
-      if (!asChunks) return exchange.send(EMPTY, true);
+      if (framing !== CHUNKED) return exchange.send(EMPTY, true);
       // Through the strict reader, which knows what a trailer may not say.
-      const reader = new ChunkedReader(false, new HeadParser());
+      const reader = new ChunkedReader(!asChunks, new HeadParser());
       reader.read(Buffer.from(`0\r\n${requestTrailers}\r\n`, "latin1"), 0);
       if (!reader.done) return stream.close(constants.NGHTTP2_PROTOCOL_ERROR);
-      exchange.send(reader.output, true);
+      exchange.send(reader.output, true, reader.trailers);
     });
     stream.on("drain", () => exchange.resumeResponse());
   }

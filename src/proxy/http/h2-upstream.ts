@@ -12,7 +12,7 @@ import type { Clock } from "../../core/clock.ts";
 import { AppError } from "../../core/errors.ts";
 import type { Monotonic } from "../../core/units.ts";
 import { CHUNKED } from "./framing.ts";
-import { responseText, trailerLines } from "./h2-text.ts";
+import { responseText, trailerFields, trailerLines } from "./h2-text.ts";
 import { HeadParser, MAX_FIELDS, MAX_HEAD_BYTES } from "./head.ts";
 import type { Sweeper, Swept } from "./sweeper.ts";
 import type { ResponseSink, Upstream, UpstreamOrigin } from "./upstream.ts";
@@ -116,6 +116,7 @@ class UpstreamStream implements Upstream {
   #responded = false;
   #chunkOut = false;
   #toHead = false;
+  #requestTrailers = "";
 
   constructor(session: ClientHttp2Session, served: number, onDone: () => void) {
     this.#session = session;
@@ -128,10 +129,13 @@ class UpstreamStream implements Upstream {
     this.#toHead = how.toHead;
   }
 
-  sendHead(head: string, body: readonly Buffer[], bodyDone: boolean): boolean {
+  sendHead(head: string, body: readonly Buffer[], bodyDone: boolean, trailers: string): boolean {
     let stream: ClientHttp2Stream;
     try {
-      stream = this.#session.request(requestFields(head), { endStream: bodyDone && body.length === 0 });
+      stream = this.#session.request(requestFields(head), {
+        endStream: bodyDone && body.length === 0 && trailers === "",
+        waitForTrailers: head.includes("\r\nTransfer-Encoding: chunked\r\n"),
+      });
     } catch (error) {
       // Reported as a failure of the connection would be: later, and not from within the call.
       queueMicrotask(() => this.#fail(new AppError("PU01", undefined, { cause: error })));
@@ -149,6 +153,14 @@ class UpstreamStream implements Upstream {
       (_headers: IncomingHttpHeaders, _flags: number, raw: unknown) => (this.trailers = trailerLines(rawOf(raw))),
     );
     stream.on("data", (chunk: Buffer) => this.#onData(chunk));
+    stream.on("wantTrailers", () => {
+      // A client's, checked by our parser; what Node does not like of them ends this stream and nothing else.
+      try {
+        stream.sendTrailers(trailerFields(this.#requestTrailers));
+      } catch {
+        stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      }
+    });
     stream.on("end", () => this.#onEnd());
     stream.on("drain", () => this.#sink?.onUpstreamDrain());
     stream.on("error", (error) =>
@@ -156,16 +168,20 @@ class UpstreamStream implements Upstream {
     );
     stream.on("close", () => this.#onClose());
     let flowing = true;
+    this.#requestTrailers = trailers;
     for (const chunk of body) flowing = stream.write(chunk);
-    if (bodyDone && body.length > 0) stream.end();
+    if (bodyDone && (body.length > 0 || trailers !== "")) stream.end();
     return flowing;
   }
 
-  send(chunk: Buffer, bodyDone: boolean): boolean {
+  send(chunk: Buffer, bodyDone: boolean, trailers: string): boolean {
     const stream = this.#stream;
     if (stream === undefined || stream.destroyed || stream.writableEnded) return true;
     const flowing = chunk.length === 0 || stream.write(chunk);
-    if (bodyDone) stream.end();
+    if (bodyDone) {
+      this.#requestTrailers = trailers;
+      stream.end();
+    }
     return flowing;
   }
 

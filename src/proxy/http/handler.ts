@@ -18,6 +18,7 @@ import { type ClientFacts, clientFacts } from "./request-head.ts";
 import { RequestIds } from "./request-id.ts";
 import { RetainedBytes } from "./retained-body.ts";
 import { Sweeper } from "./sweeper.ts";
+import { newTraceparent } from "./trace.ts";
 import { UpstreamPool } from "./upstream-pool.ts";
 
 export interface HttpHandlerOptions {
@@ -32,6 +33,8 @@ export interface HttpHandlerOptions {
   readonly region: RegionCode;
   /** Undefined: no Fly-Src. */
   readonly signer: FlySrcSigner | undefined;
+  /** Whether requests without a `traceparent` get one. Default: they do not. */
+  readonly trace?: () => boolean;
   /** Once for each request, and for each refusal of bytes that were none (then without `work`). */
   readonly onSettled: (settlement: Settlement) => void;
   /** Once for each request that reached an app's turn, when an access log is wanted. */
@@ -51,6 +54,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
   const limits = typeof given === "function" ? given : () => given;
   const sweeper = new Sweeper(options.clock);
   const parser = new HeadParser();
+  const newTrace = (): string => newTraceparent(options.random);
   const context: HttpContext = {
     reach: options.reach,
     view: options.view,
@@ -60,6 +64,9 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
     clock: options.clock,
     region: options.region,
     signer: options.signer,
+    get trace() {
+      return options.trace?.() === true ? newTrace : undefined;
+    },
     onSettled: options.onSettled,
     onAccess: options.onAccess,
     parser,
@@ -68,7 +75,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
     pool: new UpstreamPool(options.clock, parser, sweeper),
     ids: new RequestIds(options.clock, options.random, options.region),
     replays: new ReplayCache(options.clock),
-    retained: new RetainedBytes(limits().replayMemory),
+    retained: new RetainedBytes(limits),
   };
   const open = new Set<Http1Connection | Http2Connection>();
   let draining = false;

@@ -2,11 +2,17 @@
 import type { Connection } from "../context.ts";
 import type { HttpContext } from "./context.ts";
 
-/** The request's id, and the signed name of the Machine that called. */
-export function requestLines(context: HttpContext, connection: Connection, requestId: string): string {
-  const { signer, view } = context;
+/** The request's id, the signed name of the Machine that called, and a trace when it has none and one is wanted. */
+export function requestLines(
+  context: HttpContext,
+  connection: Connection,
+  requestId: string,
+  isTraced: boolean,
+): string {
+  const { signer, view, trace } = context;
   const { machine } = connection.caller;
-  const lines = `Fly-Request-Id: ${requestId}\r\n`;
+  let lines = `Fly-Request-Id: ${requestId}\r\n`;
+  if (trace !== undefined && !isTraced) lines += trace();
   if (signer === undefined || machine === undefined) return lines;
   const app = view.machine(machine)?.app;
   const org = app === undefined ? undefined : view.app(app)?.org;

@@ -15,6 +15,7 @@ import { errorResponse } from "./error-response.ts";
 import { type Downstream, Exchange } from "./exchange.ts";
 import { CHUNKED, type Framing, UNTIL_CLOSE } from "./framing.ts";
 import { type HeadParser, INCOMPLETE, MAX_HEAD_BYTES, REFUSED } from "./head.ts";
+import { NAME } from "./known-names.ts";
 import { requestLines, responseLines } from "./our-lines.ts";
 import { type ClientFacts, isRefusal, readRequestHead, type Refusal } from "./request-head.ts";
 import { writeResponseHead } from "./response-head.ts";
@@ -347,10 +348,11 @@ export class Http1Connection implements Downstream, Swept {
     this.#closeAfter = this.#draining || !request.keepAlive;
     this.#bodyLeft = request.framing;
     const requestId = this.#context.ids.next();
+    const isTraced = parser.has(NAME.traceparent);
     const exchange = new Exchange(this.#context, this, this.#connection, request, {
       facts: this.#facts,
       requestId,
-      lines: requestLines(this.#context, this.#connection, requestId),
+      lines: requestLines(this.#context, this.#connection, requestId, isTraced),
       since: this.#context.clock.now(),
     });
     this.#exchange = exchange;
@@ -394,7 +396,7 @@ export class Http1Connection implements Downstream, Swept {
         return this.fail(error);
       }
       if (chunks.done) this.#endBody(after < bytes.length ? bytes.subarray(after) : EMPTY);
-      exchange.send(chunks.output, chunks.done);
+      exchange.send(chunks.output, chunks.done, chunks.trailers);
     } else if (bytes.length < this.#bodyLeft) {
       this.#bodyLeft -= bytes.length;
       exchange.send(bytes, false);

@@ -1,23 +1,36 @@
+import type { Limits } from "../../config/model.ts";
+import type { NetworkId } from "../../core/ids.ts";
+
 /** A body up to this size is kept until the response begins, so that the request can be sent again (reference §4.4: 1 MB). */
 const MAX_RETAINED = 1_000_000;
 
-/** Memory for request bodies that are kept, beyond the hold buffer, in case their app asks for a replay. */
+/**
+ * Memory for request bodies that are kept, beyond the hold buffer, in case their app asks for a replay: `replay_memory`,
+ * of which one network may use the share `per_network`.
+ */
 export class RetainedBytes {
-  readonly #limit: number;
+  readonly #limits: () => Pick<Limits, "replayMemory" | "perNetwork">;
+  readonly #byNetwork = new Map<NetworkId, number>();
   #used = 0;
 
-  constructor(limit: number) {
-    this.#limit = limit;
+  constructor(limits: () => Pick<Limits, "replayMemory" | "perNetwork">) {
+    this.#limits = limits;
   }
 
-  take(bytes: number): boolean {
-    if (this.#used + bytes > this.#limit) return false;
+  take(network: NetworkId, bytes: number): boolean {
+    const { replayMemory, perNetwork } = this.#limits();
+    const ofNetwork = (this.#byNetwork.get(network) ?? 0) + bytes;
+    if (this.#used + bytes > replayMemory || ofNetwork > replayMemory * perNetwork) return false;
     this.#used += bytes;
+    this.#byNetwork.set(network, ofNetwork);
     return true;
   }
 
-  giveBack(bytes: number): void {
+  giveBack(network: NetworkId, bytes: number): void {
     this.#used -= bytes;
+    const left = (this.#byNetwork.get(network) ?? 0) - bytes;
+    if (left > 0) this.#byNetwork.set(network, left);
+    else this.#byNetwork.delete(network);
   }
 }
 
@@ -30,11 +43,14 @@ export class RetainedBody {
   chunks: readonly Buffer[] | undefined = NOTHING;
   size = 0;
   readonly #budget: RetainedBytes;
+  readonly #network: NetworkId;
   #budgeted = 0;
   #list: Buffer[] | undefined;
 
-  constructor(budget: RetainedBytes) {
+  /** `network`: of the client. */
+  constructor(budget: RetainedBytes, network: NetworkId) {
     this.#budget = budget;
+    this.#network = network;
   }
 
   /** `sent`: it has gone out as well, so that it may be forgotten where memory is short. */
@@ -43,7 +59,7 @@ export class RetainedBody {
     this.size += chunk.length;
     if (sent) {
       // What still waits is bounded by the hold buffer instead: the client is paused.
-      if (this.size > MAX_RETAINED || !this.#budget.take(chunk.length)) return this.drop();
+      if (this.size > MAX_RETAINED || !this.#budget.take(this.#network, chunk.length)) return this.drop();
       this.#budgeted += chunk.length;
     }
     if (this.#list === undefined) this.chunks = this.#list = [chunk];
@@ -52,7 +68,7 @@ export class RetainedBody {
 
   drop(): void {
     this.chunks = undefined;
-    if (this.#budgeted > 0) this.#budget.giveBack(this.#budgeted);
+    if (this.#budgeted > 0) this.#budget.giveBack(this.#network, this.#budgeted);
     this.#budgeted = 0;
   }
 }

@@ -51,9 +51,12 @@ export interface Upstream {
   /** Trailers of the response, checked, when it was decoded. */
   readonly trailers: string;
   begin(sink: ResponseSink, how: { toHead: boolean; mayUpgrade: boolean }): void;
-  /** The head as HTTP/1.1 text, and what there is of the body. Returns false when it is time to pause. */
-  sendHead(head: string, body: readonly Buffer[], bodyDone: boolean): boolean;
-  send(chunk: Buffer, bodyDone: boolean): boolean;
+  /**
+   * The head as HTTP/1.1 text, and what there is of the body. Returns false when it is time to pause. `trailers`: of a body
+   * that was decoded, when it is done.
+   */
+  sendHead(head: string, body: readonly Buffer[], bodyDone: boolean, trailers: string): boolean;
+  send(chunk: Buffer, bodyDone: boolean, trailers: string): boolean;
   /** The client ended its side of a switched connection. */
   endSends(): void;
   pause(): void;
