@@ -49,7 +49,7 @@ export function findMachine(view: RegistryView, principal: Principal, id: string
     (app !== undefined && owner.name !== app.name)
   ) {
     throw new AppError("not_found", `Machine ${JSON.stringify(id)} was not found`, {
-      details: { next: "flycast machines list" },
+      details: { next: "flycast status" },
     });
   }
   return machine;

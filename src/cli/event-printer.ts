@@ -37,7 +37,11 @@ export function humanLine(event: SystemEvent, now: Date): string | undefined {
     case "suspended":
       return line(event.app, event.machine, pc.yellow("suspended"));
     case "failed":
-      return line(event.app, event.machine, `${pc.red("failed")}   ${printable(event.message)} [${event.code}]`);
+      return line(
+        event.app,
+        event.machine,
+        `${pc.red("failed")}   ${printable(event.message)} [${event.code}]${pc.dim(`  flycast logs -m ${event.machine}`)}`,
+      );
     case "release":
       return line(event.app, " ".repeat(14), `${pc.cyan("release")}  ${printable(event.command.join(" "))}`);
     case "reload":

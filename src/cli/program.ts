@@ -52,7 +52,7 @@ export function buildProgram(): Command {
   add(
     program,
     "why <machine>",
-    "Say what keeps a Machine up, or why it stopped, and what happens next",
+    "Say what keeps a Machine (or an app's Machines) up, or why it stopped, and what happens next",
     () => import("./why.ts"),
   );
   add(

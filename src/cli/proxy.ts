@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { connect, createServer, type Server } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import type { NodeStatus } from "../api/status.ts";
 import { AppError } from "../core/errors.ts";
@@ -20,15 +20,16 @@ interface Options extends GlobalOptions {
 /** A local port that leads to a private one, until Ctrl-C. Connecting wakes what it touches. */
 export async function run(options: Options, args: readonly string[]): Promise<number> {
   const ports = /^(\d+)(?::(\d+))?$/.exec(args[0] ?? "");
-  if (ports === null) {
-    process.stderr.write("Error: ports are LOCAL:REMOTE, such as 15432:5432\n");
+  const local = Number(ports?.[1]);
+  const remote = Number(ports?.[2] ?? ports?.[1]);
+  if (!(local <= 65_535 && remote >= 1 && remote <= 65_535)) {
+    process.stderr.write("Error: ports are LOCAL:REMOTE, such as 15432:5432, and at most 65535\n");
     return EXIT.usage;
   }
-  const local = Number(ports[1]);
-  const remote = Number(ports[2] ?? ports[1]);
   const client = new ApiClient(options);
   const host = args[1] ?? `${await appOption(client, options)}.flycast`;
   const server = createServer({ allowHalfOpen: true, noDelay: true, pauseOnConnect: true });
+  const arrivals = arrivalsOf(server);
   await listen(server, options.bindAddr ?? "127.0.0.1", local);
   const bound = server.address();
   const port = typeof bound === "object" && bound !== null ? bound.port : local;
@@ -36,8 +37,8 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
   const status = (await client.get("/flycast/v1/status")) as NodeStatus;
   const end =
     status.mode === "loopback"
-      ? forwardHere(server, status, host, remote)
-      : await forwardInside(server, client, options, host, remote);
+      ? forwardHere(arrivals, status, host, remote)
+      : await forwardInside(server, arrivals, client, options, host, remote);
   if (options.json === true) printJson({ local: port, remote: `${host}:${remote}` });
   else print(`Proxying localhost:${port} to remote [${host}]:${remote}`);
   await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
@@ -59,14 +60,28 @@ async function listen(server: Server, host: string, port: number): Promise<void>
   }
 }
 
+/** Gives each connection to `taker`, those that came before there was one included. */
+type Arrivals = (taker: (socket: Socket) => void) => void;
+
+/** The kernel accepts from the first moment, long before we know where connections go. */
+function arrivalsOf(server: Server): Arrivals {
+  const early: Socket[] = [];
+  let take = (socket: Socket): void => void early.push(socket);
+  server.on("connection", (socket) => take(socket));
+  return (taker) => {
+    take = taker;
+    for (const socket of early.splice(0)) taker(socket);
+  };
+}
+
 /** Loopback mode: the private port is published already. */
-function forwardHere(server: Server, status: NodeStatus, host: string, remote: number): () => void {
+function forwardHere(arrivals: Arrivals, status: NodeStatus, host: string, remote: number): () => void {
   const app = host.replace(/\.(?:flycast|internal)$/, "");
   const service = status.apps.flatMap((a) => a.services).find((s) => s.app === app && s.port === remote);
   const target = /^(.*):(\d+)$/.exec(service?.published ?? "");
   if (target === null)
     throw new AppError("not_found", `${host} has no published port ${remote}`, { details: { next: "flycast status" } });
-  server.on("connection", (socket) => {
+  arrivals((socket) => {
     const upstream = connect({ host: target[1] ?? "", port: Number(target[2]), allowHalfOpen: true, noDelay: true });
     socket.on("error", () => upstream.destroy());
     upstream.on("error", () => socket.destroy());
@@ -78,6 +93,7 @@ function forwardHere(server: Server, status: NodeStatus, host: string, remote: n
 /** Lab: a small process that is a client of the network takes the listener over. */
 async function forwardInside(
   server: Server,
+  arrivals: Arrivals,
   client: ApiClient,
   options: Options,
   host: string,
@@ -104,5 +120,6 @@ async function forwardInside(
   // Both copies would accept: ours goes as soon as the other listens.
   await Promise.race([once(child, "message"), failed]);
   server.close();
+  arrivals((socket) => child.send("connection", socket));
   return () => child.kill();
 }

@@ -1,9 +1,10 @@
-import { resolve } from "node:path";
+import { basename, dirname, relative, resolve, sep } from "node:path";
 import pc from "picocolors";
 import { watch } from "chokidar";
 import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
 import { loadWorkspace } from "../config/load.ts";
+import type { NodeConfig } from "../config/model.ts";
 import { checkAllowances } from "./allowances.ts";
 import { chooseMode, LOOPBACK_NOTE } from "./choose-mode.ts";
 import { showProblems } from "./config-problems.ts";
@@ -40,11 +41,20 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
   if (loaded.workspace === undefined) return EXIT.failed;
 
   const chosen = await chooseMode(loaded.workspace.node.networkMode);
+  // People read what happened under the table that says to whom.
+  let early: string[] | undefined = [];
   const say = (event: SystemEvent, apps?: readonly AppStatus[]): void => {
     if (json) return print(jsonLine(event, new Date()));
-    if (event.event === "ready") return print(readyText(event, apps ?? [], loaded.workspace?.node.region ?? ""));
+    if (event.event === "ready") {
+      print(readyText(event, apps ?? [], loaded.workspace?.node));
+      for (const line of early?.splice(0) ?? []) print(line);
+      early = undefined;
+      return;
+    }
     const line = humanLine(event, new Date());
-    if (line !== undefined) print(line);
+    if (line === undefined) return;
+    if (early === undefined) print(line);
+    else early.push(line);
   };
   const notes = [...chosen.notes, ...(chosen.mode === "loopback" ? [LOOPBACK_NOTE] : [])];
   for (const note of notes) process.stderr.write(`${pc.yellow("note:")} ${note}\n`);
@@ -84,8 +94,27 @@ function followFiles(files: readonly string[], changed: () => Promise<void>): ()
   return () => watcher.close();
 }
 
-function readyText(event: SystemEvent & { event: "ready" }, apps: readonly AppStatus[], region: string): string {
-  const head = `flycast ${version()} is up in ${event.mode} mode, region ${region}`;
+function readyText(
+  event: SystemEvent & { event: "ready" },
+  apps: readonly AppStatus[],
+  node: Pick<NodeConfig, "region" | "stateDir"> | undefined,
+): string {
+  const head = `flycast ${version()} is up in ${event.mode} mode, region ${node?.region ?? ""}`;
   const where = `API ${event.api}   DNS ${event.dns.join(" and ")}`;
-  return [pc.bold(head), where, "", serviceTable(apps), "", pc.dim("Ctrl-C ends everything. What happens:")].join("\n");
+  const other = otherCommands(node?.stateDir);
+  const end = pc.dim(`Ctrl-C ends everything.${other} What happens:`);
+  return [pc.bold(head), where, "", serviceTable(apps), "", end].join("\n");
+}
+
+/** How the commands in another terminal find this node, where they would not from the same folder. */
+function otherCommands(stateDir: string | undefined): string {
+  if (stateDir === undefined || isIn(process.cwd(), dirname(stateDir), basename(stateDir))) return "";
+  const quoted = (path: string): string => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`);
+  if (basename(stateDir) !== ".flycast") return ` Elsewhere: flycast --state-dir ${quoted(stateDir)} status.`;
+  return ` In another terminal: cd ${quoted(relative(process.cwd(), dirname(stateDir)))} && flycast status.`;
+}
+
+function isIn(cwd: string, folder: string, name: string): boolean {
+  const way = relative(folder, cwd);
+  return name === ".flycast" && way !== ".." && !way.startsWith(`..${sep}`);
 }

@@ -17,7 +17,12 @@ export async function checkResolution(server: {
   readonly host: string;
   readonly port: number;
 }): Promise<readonly ResolutionCheck[]> {
-  return [await check("private names", server, "_api.internal", "AAAA"), await check("other names", server, ".", "NS")];
+  const other = await check("other names", server, ".", "NS");
+  return [
+    await check("private names", server, "_api.internal", "AAAA"),
+    // The computer's own resolver said so, not the node: that is where to look.
+    other.ok ? other : { ...other, detail: `${other.detail}; [dns] upstreams in flycast.toml names other resolvers` },
+  ];
 }
 
 async function check(

@@ -32,6 +32,8 @@ export function announce(
       if (before.kind === "draining" && known.cut.length === 0) return undefined;
       return { ...head, event: "stopping", because, cut: known.cut };
     case "stopped":
+      // What never ran did not end.
+      if (before.kind === "created") return undefined;
       return { ...head, event: "stopped", because, exit: known.exit };
     case "suspended":
       return { ...head, event: "suspended", because };

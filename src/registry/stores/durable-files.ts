@@ -60,5 +60,8 @@ export function fileError(what: string, thrown: unknown): AppError {
   const code = systemCode(thrown);
   const why = thrown instanceof Error ? thrown.message : String(thrown);
   const denied = code === "EACCES" || code === "EPERM" || code === "EROFS";
-  return new AppError(denied ? "no_privilege" : "internal", `${what}: ${why}`, { cause: thrown });
+  return new AppError(denied ? "no_privilege" : "internal", `${what}: ${why}`, {
+    cause: thrown,
+    details: denied ? { next: "the same as the user to whom the folder belongs, or with another --state-dir" } : {},
+  });
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdir, mkdtemp, readdir, realpath, rename, rm, rmdir, stat, symlink } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readlink, realpath, rename, rm, rmdir, stat, symlink } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,6 +24,8 @@ export interface FolderLock {
 interface Holder {
   readonly state: "holder" | "trying";
   readonly pid: number;
+  /** In which its pid means something: each lab has one of its own. Empty where the system has none. */
+  readonly pidNamespace: string;
   readonly since: string;
 }
 
@@ -34,15 +36,16 @@ const ANSWER_TIMEOUT = 1000;
 // About five seconds of others coming and going.
 const LOOKS = 2000;
 
-/** @errors state_locked: the message names the process. */
+/** @errors state_locked: the message names the process where its pid means something, and since when. */
 export async function lockFolder(
   folder: string,
   options: { name: string; now: string; what: string },
 ): Promise<FolderLock> {
+  const pidNamespace = await ownPidNamespace();
   const me: { state: Holder["state"] } = { state: "trying" };
   const server = createServer((socket) => {
     socket.on("error", () => undefined);
-    const holder: Holder = { state: me.state, pid: process.pid, since: options.now };
+    const holder: Holder = { state: me.state, pid: process.pid, pidNamespace, since: options.now };
     socket.end(`${JSON.stringify(holder)}\n`);
   });
   server.on("error", () => undefined);
@@ -53,7 +56,7 @@ export async function lockFolder(
   };
   try {
     for (let look = 1; !(await isFirst(place, options)); look++) {
-      if (look === LOOKS) throw new AppError("state_locked", `another process uses ${options.what}`);
+      if (look === LOOKS) throw new AppError("state_locked", `another node uses ${options.what}`);
       await pause(2);
     }
   } catch (thrown) {
@@ -98,6 +101,16 @@ async function listenIn(folder: string, server: Server, name: string): Promise<v
   await rename(join(folder, `new-${name}`), join(folder, name + SUFFIX));
 }
 
+async function describe(holder: Holder | "silent"): Promise<string> {
+  if (holder === "silent") return "another node";
+  const here = holder.pidNamespace === (await ownPidNamespace());
+  return `another node (${here ? `process ${holder.pid} ` : ""}since ${holder.since})`;
+}
+
+async function ownPidNamespace(): Promise<string> {
+  return readlink("/proc/self/ns/pid").catch(() => "");
+}
+
 /** True: nobody else is here. False: look again. @throws state_locked */
 async function isFirst(folder: string, options: { name: string; what: string }): Promise<boolean> {
   let alone = true;
@@ -110,8 +123,9 @@ async function isFirst(folder: string, options: { name: string; what: string }):
       // Its name was its own and is never used again, so this removes no living lock.
       await rm(join(folder, entry), { force: true });
     } else if (answer === "silent" || answer.state === "holder" || entry < options.name + SUFFIX) {
-      const who = answer === "silent" ? "another process" : `process ${answer.pid} (since ${answer.since})`;
-      throw new AppError("state_locked", `${who} uses ${options.what}`);
+      throw new AppError("state_locked", `${await describe(answer)} uses ${options.what}`, {
+        details: { next: "end that node (Ctrl-C where it runs), or give this one a folder of its own: --state-dir" },
+      });
     } else {
       alone = false;
     }
@@ -149,9 +163,9 @@ function parseHolder(text: string): Holder | "silent" {
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value !== "object" || value === null) return "silent";
-    const { state, pid, since } = value as Readonly<Record<string, unknown>>;
+    const { state, pid, pidNamespace, since } = value as Readonly<Record<string, unknown>>;
     if (state !== "holder" && state !== "trying") return "silent";
-    return { state, pid: Number(pid), since: String(since) };
+    return { state, pid: Number(pid), pidNamespace: String(pidNamespace), since: String(since) };
   } catch {
     return "silent";
   }
