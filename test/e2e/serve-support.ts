@@ -98,7 +98,12 @@ export class Service {
   readonly #pidFile: string;
   #ended = false;
 
-  constructor(computer: Computer, folder: string, args: readonly string[] = ["."]) {
+  constructor(
+    computer: Computer,
+    folder: string,
+    args: readonly string[] = ["."],
+    env: Readonly<Record<string, string>> = {},
+  ) {
     this.#computer = computer;
     this.#folder = folder;
     this.#pidFile = join(folder, `pid-${Math.random().toString(36).slice(2)}`);
@@ -112,7 +117,7 @@ export class Service {
       ...args,
       "--json",
     );
-    const child = spawn(file, rest, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, CI: "" } });
+    const child = spawn(file, rest, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, CI: "", ...env } });
     let partial = "";
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
       const lines = (partial + chunk).split("\n");

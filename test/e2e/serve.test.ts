@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { cannotServe, Computer, Service } from "./serve-support.ts";
@@ -298,6 +298,20 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
     await serve().ready();
     expect((await curl(web)).out).toMatch(/^\d+$/);
     expect((await curl(blog)).code).toBe(7);
+  });
+
+  test("where systemd-resolved is, it is told to ask the node for our names and for nothing else", async () => {
+    await computer.run("mkdir", "-p", "/run/systemd/resolve");
+    // What it is told, not what it does with it: that is its own affair.
+    writeFileSync(join(folder, "resolvectl"), `#!/bin/sh\necho "$@" >> ${folder}/told\n`, { mode: 0o755 });
+    const node = new Service(computer, folder, ["."], { PATH: `${folder}:${process.env["PATH"]}` });
+    await node.ready();
+    const dns = /\[(fdaa:.*)\]:53/.exec(String(node.events[0]?.["dns"]))?.[1];
+    const told = await eventually(
+      () => (existsSync(join(folder, "told")) ? readFileSync(join(folder, "told"), "utf8") : ""),
+      (text) => text.split("\n").length === 4,
+    );
+    expect(told).toBe(`dns flycast0 ${dns}\ndomain flycast0 ~flycast ~internal\ndefault-route flycast0 no\n`);
   });
 
   test("a second node is refused, with the same state folder and with another", async () => {
