@@ -1,7 +1,7 @@
 // Sees to it that the programs which the tests use are there. On Debian as root missing packages are installed; elsewhere they
 // are named, and the tests that need them are listed as skipped at the end. With CI=true a missing one is a failure.
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, existsSync, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
 /** program → Debian package that holds it. */
@@ -19,9 +19,13 @@ const PROGRAMS = {
   strace: "strace",
   ping: "iputils-ping",
   psql: "postgresql-client",
+  initdb: "postgresql",
   haproxy: "haproxy",
   nginx: "nginx-light",
   socat: "socat",
+  ncat: "ncat",
+  sshd: "openssh-server",
+  iperf3: "iperf3",
   kdig: "knot-dnsutils",
   dnsmasq: "dnsmasq-base",
   unbound: "unbound",
@@ -33,7 +37,11 @@ const PROGRAMS = {
   slirp4netns: "slirp4netns",
 };
 
-const path = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+// Debian keeps the server programs of each version of PostgreSQL in a folder of its own.
+const postgres = existsSync("/usr/lib/postgresql")
+  ? readdirSync("/usr/lib/postgresql").map((version) => join("/usr/lib/postgresql", version, "bin"))
+  : [];
+const path = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin", "/usr/bin", "/bin", ...postgres];
 const isThere = (program) =>
   path.some((folder) => {
     try {

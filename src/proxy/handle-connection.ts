@@ -43,6 +43,8 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
     destination: `[${destination.address}]:${destination.port}`,
   });
   try {
+    await phases.turn(address.network);
+    if (socket.destroyed) throw new AppError("FP10");
     const preface = phases.trusts(caller.address)
       ? await readProxyHeader(socket, phases.clock, phases.limits().headTimeout)
       : undefined;

@@ -36,6 +36,8 @@ export interface Phases {
   readonly onSettled: (settlement: Settlement) => void;
   /** From the budget: a network may have so many TLS handshakes going on. */
   readonly startHandshake: (network: NetworkId) => Result<GiveBack, ErrorCode>;
+  /** Resolves when the network may begin something again that costs us more than its client. */
+  readonly turn: (network: NetworkId) => Promise<void>;
 }
 
 /** What the life of a connection needs beyond that. */

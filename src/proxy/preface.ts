@@ -70,7 +70,9 @@ export function readPreface<T>(
     socket.on("end", onEnd);
     socket.on("error", onError);
     socket.on("close", onClose);
+    // "end" and "close" are not sent again for those who come late.
     if (socket.destroyed) return onClose();
+    if (socket.readableEnded && bytes.length === 0) return onEnd();
     socket.resume();
     if (bytes.length > 0) look();
   });

@@ -24,6 +24,7 @@ import { SettlementLog } from "./settle.ts";
 import { temporaryAuthority, type Authority } from "./tls/authority.ts";
 import { Certificates } from "./tls/certificates.ts";
 import { Tracker, type CutConnection } from "./tracker.ts";
+import { Turns } from "./turns.ts";
 
 export interface ProxyOptions {
   readonly view: RegistryView;
@@ -89,7 +90,9 @@ export function createProxy(options: ProxyOptions): Proxy {
   };
   const budget = new Budget(() => limits, options.descriptors ?? descriptorLimit());
   const startHandshake: Phases["startHandshake"] = (network) => budget.startHandshake(network);
-  const phases: Phases = { ...options, onSettled, startHandshake, limits: () => limits };
+  const turns = new Turns();
+  const turn: Phases["turn"] = (network) => turns.take(network);
+  const phases: Phases = { ...options, onSettled, startHandshake, turn, limits: () => limits };
   const reach = new NodeReach(phases, budget);
   const certificates = new Certificates(options.authority ?? temporary(options.clock), options.clock, options.log);
   const http = options.http(reach);

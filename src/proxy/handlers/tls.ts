@@ -2,13 +2,24 @@ import type { Socket } from "node:net";
 import { TLSSocket, type SecureContext } from "node:tls";
 import type { TlsOptions } from "../../config/model.ts";
 import { AppError, toAppError } from "../../core/errors.ts";
+import { ms, type Milliseconds } from "../../core/units.ts";
 import type { App } from "../../registry/model.ts";
 import type { Connection, Handler } from "../context.ts";
 import { reset } from "../forward.ts";
 import type { Phases } from "../phases.ts";
+import { readPreface } from "../preface.ts";
 import { toProxyError } from "../respond.ts";
 import { settle } from "../settle.ts";
 import type { Certificates } from "../tls/certificates.ts";
+
+interface Hello {
+  readonly app: App;
+  readonly connection: Connection;
+  readonly socket: Socket;
+  /** The client's first bytes. */
+  readonly hello: Buffer;
+  readonly timeout: Milliseconds;
+}
 
 type HandlerFor = (connection: Connection) => Handler;
 
@@ -44,29 +55,49 @@ export async function secure(
   already: Buffer | undefined,
   options: { readonly alpn: readonly string[] },
 ): Promise<TLSSocket> {
+  const app = phases.view.app(connection.app);
+  if (app === undefined || !certificates.has(app, connection.route.port.tlsOptions)) throw new AppError("PT06");
   const room = phases.startHandshake(connection.network);
   if (!room.ok) throw new AppError(room.error);
+  const deadline = phases.clock.now() + phases.limits().headTimeout;
   try {
-    return await shakeHands(phases, certificates, connection, socket, already, options);
+    // The client's first bytes are what the handshake's work begins with: those of many clients that wait for one moment to
+    // send them are taken in turn, too.
+    const hello = already ?? (await firstBytes(phases, socket));
+    await phases.turn(connection.network);
+    const timeout = ms(Math.max(1, deadline - phases.clock.now()));
+    return await shakeHands(phases, certificates, { app, connection, socket, hello, timeout }, options);
   } finally {
     room.value();
+  }
+}
+
+/** What a client of TLS says first; nothing of it is looked at. */
+async function firstBytes(phases: Phases, socket: Socket): Promise<Buffer> {
+  try {
+    const { rest } = await readPreface(socket, undefined, {
+      parse: (bytes) => (bytes.length > 0 ? { value: undefined, length: 0 } : undefined),
+      clock: phases.clock,
+      timeout: phases.limits().headTimeout,
+      longest: 1,
+      code: "PT08",
+    });
+    return rest;
+  } catch (thrown) {
+    const error = toAppError(thrown, "PT03");
+    throw error.code === "PT08" ? error : new AppError("PT03", undefined, { cause: error });
   }
 }
 
 function shakeHands(
   phases: Phases,
   certificates: Certificates,
-  connection: Connection,
-  socket: Socket,
-  already: Buffer | undefined,
+  { app, connection, socket, hello, timeout }: Hello,
   options: { readonly alpn: readonly string[] },
 ): Promise<TLSSocket> {
-  const app = phases.view.app(connection.app);
   const { tlsOptions } = connection.route.port;
-  if (app === undefined || !certificates.has(app, tlsOptions)) return Promise.reject(new AppError("PT06"));
-
   return new Promise((resolve, reject) => {
-    if (already !== undefined && already.length > 0) socket.unshift(already);
+    if (hello.length > 0) socket.unshift(hello);
     let refusal: AppError | undefined;
     const secured = new TLSSocket(socket, {
       isServer: true,
@@ -79,7 +110,7 @@ function shakeHands(
       // For clients that name nobody.
       ...defaultContext(certificates, app, tlsOptions),
     });
-    const timer = phases.clock.after(phases.limits().headTimeout, () => fail(new AppError("PT08")));
+    const timer = phases.clock.after(timeout, () => fail(new AppError("PT08")));
     const stop = (): void => {
       timer.cancel();
       secured.off("secure", onSecure);
