@@ -29,6 +29,8 @@ const QUERIES: Readonly<Record<string, string>> = {
   "get /v1/apps/{app}/machines/{id}/wait": "?state=started&timeout=5",
   "delete /v1/apps/{app}/machines/{id}": "?kill=true",
 };
+/** How many times more inputs than usual: FLYCAST_FUZZ=20 is for an evening. */
+const THOROUGH = Number(process.env["FLYCAST_FUZZ"] ?? 1);
 let made = 0;
 
 interface Operation {
@@ -168,7 +170,7 @@ describe("the API is as /openapi.json describes it", () => {
           const problems = answer.text === "" || answer.status === 413 ? [] : fits(operation, answer);
           if (problems.length > 0) throw new Error(`${operation.method} ${path}: ${problems.join("; ")}`);
         }),
-        { numRuns: schema === undefined ? 15 : 120 },
+        { numRuns: (schema === undefined ? 10 : 50) * THOROUGH },
       );
     }
     expect(api.logged.filter((line) => line.startsWith("the API failed"))).toEqual([]);
