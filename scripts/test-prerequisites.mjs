@@ -38,12 +38,14 @@ const PROGRAMS = {
 };
 
 // Debian keeps the server programs of each version of PostgreSQL in a folder of its own.
-const postgres = existsSync("/usr/lib/postgresql")
-  ? readdirSync("/usr/lib/postgresql").map((version) => join("/usr/lib/postgresql", version, "bin"))
-  : [];
-const path = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/sbin", "/usr/bin", "/bin", ...postgres];
+const POSTGRES = "/usr/lib/postgresql";
+const folders = () => [
+  ...(process.env.PATH ?? "").split(delimiter),
+  ...["/usr/sbin", "/sbin", "/usr/bin", "/bin"],
+  ...(existsSync(POSTGRES) ? readdirSync(POSTGRES).map((version) => join(POSTGRES, version, "bin")) : []),
+];
 const isThere = (program) =>
-  path.some((folder) => {
+  folders().some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);
       return true;
