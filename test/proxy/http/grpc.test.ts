@@ -1,6 +1,10 @@
 import { once } from "node:events";
 import {
-  Client,
+  type Client,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type ClientWritableStream,
   credentials,
   type handleBidiStreamingCall,
   type handleClientStreamingCall,
@@ -74,18 +78,16 @@ interface EchoClient extends Client {
   unary: Call;
   refuse: Call;
   never: Call;
-  split(request: Buffer): import("@grpc/grpc-js").ClientReadableStream<Buffer>;
-  join(
-    answer: (error: ServiceError | null, value?: Buffer) => void,
-  ): import("@grpc/grpc-js").ClientWritableStream<Buffer>;
-  echo(): import("@grpc/grpc-js").ClientDuplexStream<Buffer, Buffer>;
+  split(request: Buffer): ClientReadableStream<Buffer>;
+  join(answer: (error: ServiceError | null, value?: Buffer) => void): ClientWritableStream<Buffer>;
+  echo(): ClientDuplexStream<Buffer, Buffer>;
 }
 type Call = (
   request: Buffer,
   metadata: Metadata,
   options: { deadline?: Date },
   answer: (error: ServiceError | null, value?: Buffer) => void,
-) => import("@grpc/grpc-js").ClientUnaryCall;
+) => ClientUnaryCall;
 
 let server: Server;
 let front: Front;
@@ -115,7 +117,7 @@ afterAll(async () => {
 });
 
 function ask(name: "unary" | "refuse" | "never", request: string, options: { deadline?: Date } = {}) {
-  let call: import("@grpc/grpc-js").ClientUnaryCall | undefined;
+  let call: ClientUnaryCall | undefined;
   const answer = new Promise<Buffer>((resolve, reject) => {
     call = client[name](Buffer.from(request), new Metadata(), options, (error, value) =>
       error === null ? resolve(value ?? Buffer.alloc(0)) : reject(error),

@@ -37,6 +37,7 @@ export async function startFront(
     connection?: Partial<Connection>;
     view?: RegistryView;
     signer?: FlySrcSigner;
+    trace?: () => boolean;
   } = {},
 ): Promise<Front> {
   const clock = how.clock ?? systemClock;
@@ -51,6 +52,7 @@ export async function startFront(
     random: randomBytes,
     region: "iad" as RegionCode,
     signer: how.signer,
+    ...(how.trace === undefined ? {} : { trace: how.trace }),
     onSettled: (settlement) => settlements.push(settlement),
     onAccess: (line) => access.push(line),
     log: { error: (details, message) => console.error(message, details) },

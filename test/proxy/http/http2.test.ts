@@ -216,6 +216,30 @@ describe("h2_backend", () => {
     expect(origin.sessions).toHaveLength(1);
   });
 
+  test("trailers of a request reach the Machine, without those that would speak for us", async () => {
+    const seen: Promise<unknown[]>[] = [];
+    const origin = await startH2Origin((stream) => {
+      const trailers = once(stream, "trailers");
+      seen.push(trailers);
+      stream.resume();
+      void trailers.then(() => stream.respond({ ":status": 200 }, { endStream: true }));
+    });
+    const { front, client } = await startClient(origin.port, { http: { h2Backend: true } });
+    const stream = client.request({ ":method": "POST", ":path": "/" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": "1", "fly-src": "forged" }));
+    const answer = read(stream);
+    stream.end("x");
+    expect((await answer).headers[":status"]).toBe(200);
+    const [fields] = (await seen[0]) ?? [];
+    expect(Object.entries(fields as object)).toEqual([["x-sum", "1"]]);
+
+    const old = await dial(front.port);
+    old.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Sum: 2\r\n\r\n");
+    expect(await old.takeHead()).toMatch(/^HTTP\/1\.1 200 /);
+    expect(Object.entries((await seen[1])?.[0] as object)).toEqual([["x-sum", "2"]]);
+    old.end();
+  });
+
   test("an answer of trailers only arrives", async () => {
     const origin = await startH2Origin((stream) => {
       stream.respond({ ":status": 200, "grpc-status": "5" }, { endStream: true });
