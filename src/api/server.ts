@@ -7,6 +7,7 @@ import { HTTPException } from "hono/http-exception";
 import { AppError, toAppError } from "../core/errors.ts";
 import type { NetworkId } from "../core/ids.ts";
 import type { Region } from "../core/regions.ts";
+import { seconds, type Milliseconds } from "../core/units.ts";
 import type { App } from "../registry/model.ts";
 import { Connections } from "./connections.ts";
 import { admit, type Via } from "./gate.ts";
@@ -43,6 +44,8 @@ export interface ApiOptions extends FlycastDeps, MachineRoutesOptions {
   readonly ready: () => boolean;
   /** The network of a caller inside, by its source address. */
   readonly networkOf: (address: string) => NetworkId | undefined;
+  /** For a head to arrive; a whole request has three times as long. @default 10 s */
+  readonly headTimeout?: Milliseconds;
   readonly log: { error(details: object, message: string): void };
 }
 
@@ -54,6 +57,7 @@ export interface Api {
   close(): Promise<void>;
 }
 
+const HEAD_TIMEOUT = seconds(10);
 const MAX_BODY = 1024 * 1024;
 /** By source address. Outside is the user's own computer, where a prober and a deploy may be busy at once. */
 const RATES: Readonly<Record<Via["kind"], Rate>> = {
@@ -134,13 +138,23 @@ export function createApi(options: ApiOptions): Api {
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
 
   const listener = getRequestListener(app.fetch);
+  const headTimeout = options.headTimeout ?? HEAD_TIMEOUT;
   const http = createServer(
-    { requestTimeout: 30_000, headersTimeout: 10_000, keepAliveTimeout: 30_000, maxHeaderSize: 32 * 1024 },
+    {
+      headersTimeout: headTimeout,
+      requestTimeout: 3 * headTimeout,
+      connectionsCheckingInterval: headTimeout / 2,
+      keepAliveTimeout: 30_000,
+      maxHeaderSize: 32 * 1024,
+    },
     (request, response) => void listener(request, response),
   );
-  http.on("clientError", (_error, socket) => {
-    if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-    else socket.destroy();
+  // It never listens itself: without the word that it does, Node watches none of those times.
+  http.emit("listening");
+  http.on("clientError", (error: NodeJS.ErrnoException, socket) => {
+    if (!socket.writable) return void socket.destroy();
+    const status = error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "408 Request Timeout" : "400 Bad Request";
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
   });
   return {
     attach: (server, kind) => connections.attach(server, kind, http),

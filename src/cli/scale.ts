@@ -1,6 +1,7 @@
 import { appOption } from "./app-option.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
+import { withProgress } from "./progress.ts";
 import type { GlobalOptions } from "./command.ts";
 
 interface Options extends GlobalOptions {
@@ -13,11 +14,12 @@ interface Options extends GlobalOptions {
 export async function run(options: Options, args: readonly string[]): Promise<number> {
   const client = new ApiClient(options);
   const app = await appOption(client, options);
-  const result = (await client.post(`/flycast/v1/apps/${encodeURIComponent(app)}/scale`, {
-    count: Number(args[0]),
-    region: options.region,
-    group: options.processGroup,
-  })) as { created: readonly string[]; destroyed: readonly string[] };
+  const wish = { count: Number(args[0]), region: options.region, group: options.processGroup };
+  const scaled = client.post(`/flycast/v1/apps/${encodeURIComponent(app)}/scale`, wish);
+  const result = (await withProgress(`Scaling ${app}`, options.json === true, scaled)) as {
+    created: readonly string[];
+    destroyed: readonly string[];
+  };
   if (options.json === true) {
     printJson(result);
     return EXIT.done;

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { NetworkName, OrgSlug } from "../../src/core/ids.ts";
+import { ms } from "../../src/core/units.ts";
 import { FakeClock } from "../support/fake-clock.ts";
 import { CONFIG, TestApi, type Answer } from "./harness.ts";
 
@@ -186,6 +187,27 @@ describe("limits", () => {
     } finally {
       for (const socket of sockets) socket.destroy();
       await Promise.all(closed);
+    }
+  });
+
+  test("a caller that sends its head or its body too slowly is cut off", async () => {
+    const hasty = await TestApi.start({ headTimeout: ms(200) });
+    try {
+      const answers = [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n",
+        "POST /v1/apps HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{",
+      ];
+      for (const sent of answers) {
+        const socket = connect(hasty.port(), "127.0.0.1");
+        const text = await new Promise<string>((resolve) => {
+          let all = "";
+          socket.on("data", (chunk) => (all += chunk.toString())).on("close", () => resolve(all));
+          socket.write(sent);
+        });
+        expect(text).toMatch(/^HTTP\/1\.1 (?:408|401) /);
+      }
+    } finally {
+      await hasty.close();
     }
   });
 

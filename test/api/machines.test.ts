@@ -221,6 +221,16 @@ describe("commands", () => {
   });
 });
 
+describe("auto_destroy", () => {
+  test("takes a Machine away when its process has ended", async () => {
+    const machine = await started({ config: { ...CONFIG, auto_destroy: true } });
+    const gone = wait(machine.id, "state=destroyed&timeout=20");
+    api.driver.crash(machine.id, { code: 0, signal: undefined });
+    expect((await gone).status).toBe(200);
+    expect((await machines("")).json.map((one: Json) => one.id)).not.toContain(machine.id);
+  });
+});
+
 describe("wait", () => {
   test("answers 408 with the text that the platform's client looks for", async () => {
     const machine = await create({ skip_launch: true });
