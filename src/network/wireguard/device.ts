@@ -131,6 +131,7 @@ export class Device {
       const gone = once(child, "exit");
       child.kill("SIGKILL");
       await gone;
+      await rm(SOCKET, { force: true });
     }
     await run(["ip", "link", "del", "dev", DEVICE]);
   }
