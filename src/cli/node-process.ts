@@ -10,7 +10,7 @@ import { launchCore } from "../network/linux/launch.ts";
 import { directOutside } from "../network/outside-direct.ts";
 import type { NetworkMode } from "../network/plane.ts";
 import type { FromNode, NodeFailure, ToNode } from "./node-protocol.ts";
-import { exitNote } from "./exit-note.ts";
+import { EXIT_LOST, exitNote } from "./exit-note.ts";
 import { decode, encode } from "./wire.ts";
 
 /** A node that was started by this command: in this process, or in namespaces of its own. */
@@ -48,6 +48,7 @@ export async function startNode(options: StartNode): Promise<NodeProcess> {
     });
     talk.send = (message) => core.send(encode(message));
     const note = exitNote(core.outer.exit, { wanted: options.workspace.node.egress, nftables: options.nftables });
+    void core.exitLost.then(() => process.stderr.write(`${pc.yellow("note:")} ${EXIT_LOST}\n`));
     if (note !== undefined) process.stderr.write(`${pc.yellow("note:")} ${note}\n`);
     void core.exited.then((exit) =>
       talk.finish(

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
 import { COMPUTER, INTERNET, World } from "../network/linux/egress-world.ts";
 import { NO_LAB, NO_ROOT } from "../network/support/possible.ts";
@@ -57,6 +58,17 @@ describe.skipIf(NO_LAB || NO_ROOT)("the Internet from a lab", () => {
     expect(silent.node.stderr).not.toContain("Internet");
   });
 
+  test("that is lost, because the program for it ended, is said; the node goes on", async () => {
+    const { node } = await up("user", "auto", ({ enter }) => enter);
+    const [program = 0] = childrenOf(node.process.pid ?? 0)
+      .flatMap(childrenOf)
+      .filter((pid) => /^(pasta|slirp4netns)\0/.test(readFileSync(`/proc/${pid}/cmdline`, "utf8")));
+    expect(program).toBeGreaterThan(0);
+    process.kill(program, "SIGKILL");
+    await expect.poll(() => node.stderr, { timeout: 10_000 }).toContain("cannot reach the Internet any more");
+    expect((await fromInside(node, "http://web.flycast/")).out).toBe("hello200");
+  });
+
   test.each(["root", "user"] as const)(
     "without nftables there is none, and addresses of the node itself answer on no port of a service (%s)",
     async (who) => {
@@ -74,3 +86,8 @@ describe.skipIf(NO_LAB || NO_ROOT)("the Internet from a lab", () => {
     },
   );
 });
+
+function childrenOf(pid: number): readonly number[] {
+  const listed = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  return listed.trim().split(" ").filter(Boolean).map(Number);
+}

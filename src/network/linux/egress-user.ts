@@ -31,6 +31,8 @@ wait $program
 `;
 
 interface UserExit {
+  /** Resolves when the program has ended before it was told to. */
+  readonly lost: Promise<void>;
   readonly facts: Extract<ExitFacts, { open: true }>;
   close(): Promise<void>;
 }
@@ -50,7 +52,7 @@ export async function openUserExit(
     detached: true,
     env: { ...process.env, PATH: systemPath() },
   });
-  const close = closer(child);
+  const { close, lost } = endsOf(child);
   try {
     await tapDevice(child, program, pid, inside);
   } catch (error) {
@@ -59,6 +61,7 @@ export async function openUserExit(
   }
   return {
     facts: { open: true, by: program, address: ADDRESS, prefix: 24, gateway: GATEWAY, own: ownAddresses() },
+    lost,
     close,
   };
 }
@@ -76,7 +79,8 @@ function slirpArgv(pid: number, inside: string, userNamespace: string | undefine
   return ["slirp4netns", "--disable-host-loopback", "--disable-dns", `--cidr=${NET}`, ...user, `${pid}`, inside];
 }
 
-function closer(child: ChildProcess): () => Promise<void> {
+function endsOf(child: ChildProcess): Pick<UserExit, "close" | "lost"> {
+  let told = false;
   const ended = new Promise<void>((resolve) => {
     child.once("exit", () => {
       // Lets the watcher go too.
@@ -86,9 +90,13 @@ function closer(child: ChildProcess): () => Promise<void> {
     child.once("error", () => resolve());
   });
   child.stdin?.on("error", () => undefined);
-  return () => {
-    child.stdin?.destroy();
-    return ended;
+  return {
+    lost: ended.then(() => (told ? new Promise<void>(() => undefined) : undefined)),
+    close() {
+      told = true;
+      child.stdin?.destroy();
+      return ended;
+    },
   };
 }
 

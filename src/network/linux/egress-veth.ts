@@ -38,14 +38,16 @@ interface Chain {
   readonly policy: string | undefined;
 }
 
-/** `space`: path of the core's network namespace. Opens it, or finds the one that an earlier life of the node has left (host mode). @errors missing_tool, internal, conflict */
-export async function openVethExit(space: string, inside: string): Promise<Veth> {
+/**
+ * `space`: path of the core's network namespace. `persistent`: whether an earlier life of the node may have left one there,
+ * which is then found again. @errors missing_tool, internal, conflict */
+export async function openVethExit(space: string, inside: string, persistent: boolean): Promise<Veth> {
   const chains = await tidyComputer();
   // firewalld's chain lets nothing through either, by its last rule.
   const walls = chains.filter(
     ({ table, hook, policy }) => hook === "forward" && (policy === "drop" || table === "firewalld"),
   );
-  const found = await numberOf(space, inside);
+  const found = persistent ? await numberOf(space, inside) : undefined;
   if (walls.length > 0) {
     if (found !== undefined) await closeVethExit(space, inside);
     throw new AppError(
@@ -81,8 +83,7 @@ export async function closeVethExit(space: string, inside: string): Promise<void
 
 /** Removes the tables whose pair is gone, and says what chains there are then. @errors missing_tool without nftables */
 export async function tidyComputer(): Promise<readonly Chain[]> {
-  const chains = await listChains();
-  const links = await linkNumbers();
+  const [chains, links] = await Promise.all([listChains(), linkNumbers()]);
   const strays = numbersIn(chains).filter((number) => !links.has(number));
   if (strays.length === 0) return chains;
   const wereOff = chains.some(({ table, name }) => name === WAS_OFF && strays.includes(numberIn(table) ?? -1));

@@ -18,14 +18,20 @@ export interface ExitRequest {
 
 export interface Exit {
   readonly facts: ExitFacts;
+  /** Resolves when the program that sends on has ended by itself. */
+  readonly lost: Promise<void>;
   /** Leaves nothing on the computer. In host mode the way out stays, for the Machines stay. */
   close(): Promise<void>;
 }
 
 interface Way {
   readonly facts: Extract<ExitFacts, { open: true }>;
+  /** Undefined where nothing can be lost. */
+  readonly lost?: Promise<void>;
   close(): Promise<void>;
 }
+
+const NEVER = new Promise<void>(() => undefined);
 
 /**
  * Opens the best way out that this user can have here: a veth pair with masquerading as root, else a program that sends
@@ -38,7 +44,10 @@ export async function openExit(request: ExitRequest): Promise<Exit> {
   }
   const reasons: string[] = [];
   const ways = request.privileged
-    ? [() => openVethExit(netOf(request.pid), EXIT), () => openUserExit("slirp4netns", request.pid, EXIT)]
+    ? [
+        () => openVethExit(netOf(request.pid), EXIT, request.persistent),
+        () => openUserExit("slirp4netns", request.pid, EXIT),
+      ]
     : [
         () => openUserExit("pasta", request.pid, EXIT),
         () => openUserExit("slirp4netns", request.pid, EXIT, `/proc/${request.pid}/ns/user`),
@@ -47,7 +56,7 @@ export async function openExit(request: ExitRequest): Promise<Exit> {
     try {
       const way: Way = await open();
       const stays = request.persistent && way.facts.by === "veth";
-      return { facts: way.facts, close: () => (stays ? Promise.resolve() : way.close()) };
+      return { facts: way.facts, lost: way.lost ?? NEVER, close: () => (stays ? Promise.resolve() : way.close()) };
     } catch (thrown) {
       reasons.push(toAppError(thrown).message);
     }
@@ -73,5 +82,5 @@ function netOf(pid: number): string {
 }
 
 function closed(because: string | undefined): Exit {
-  return { facts: { open: false, because }, close: () => Promise.resolve() };
+  return { facts: { open: false, because }, lost: NEVER, close: () => Promise.resolve() };
 }

@@ -46,6 +46,8 @@ export interface CoreProcess {
   readonly outer: OuterFacts;
   /** To the core's `onMessage`. Dropped when the core is gone. */
   send(message: unknown): void;
+  /** Resolves when the program that carries Machines' packets outside has ended by itself; the rest goes on without it. */
+  readonly exitLost: Promise<void>;
   /** Resolves when the core, and with it everything in the lab, has ended. */
   readonly exited: Promise<CoreExit>;
   /** Ends everything at once, by SIGKILL. For a proper end, ask the core by message and wait for `exited` first. */
@@ -124,13 +126,14 @@ function launch(options: LaunchOptions): Promise<CoreProcess> {
           const initPid = persistent === undefined ? onlyChildOf(child.pid ?? 0) : (child.pid ?? 0);
           const wanted = options.egress ?? "none";
           opening = openExit({ pid: initPid, wanted, privileged, persistent: persistent !== undefined });
-          void opening.then(({ facts: exit }) => {
+          void opening.then(({ facts: exit, lost }) => {
             const ids = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
             const outer: OuterFacts = { initPid, ...ids, userNamespace: !privileged, persistent, exit };
             send(child, { flycast: "welcome", outer });
             resolve({
               outer,
               send: (body) => send(child, { flycast: "app", body }),
+              exitLost: lost,
               exited,
               kill() {
                 child.kill("SIGKILL");

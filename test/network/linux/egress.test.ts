@@ -140,20 +140,19 @@ describe.skipIf(IMPOSSIBLE)("after the end nothing is left", () => {
     expect(world.traces()).toEqual(NOTHING);
   });
 
-  test("of a node that was killed, once the next one starts, whether that one wants a way out or not", async () => {
-    const world = await newWorld();
-    await (await newLab(world, ROOT)).end();
-    await until(() => world.traces().links.length === 0);
-    expect(world.traces()).toMatchObject({ tables: [expect.anything()], forwarding: "1" });
-    await endCore(await newLab(world, ROOT));
-    expect(world.traces()).toEqual(NOTHING);
-
-    await (await newLab(world, ROOT)).end();
-    await until(() => world.traces().links.length === 0);
-    const shut = await startLab({ uid: ROOT, egress: "none", on: world.enter });
-    ends.push(() => shut.end());
-    expect(world.traces()).toEqual(NOTHING);
-  });
+  test.each(["auto", "none"] as const)(
+    "of a node that was killed, once the next one starts (egress = %s)",
+    async (egress) => {
+      const world = await newWorld();
+      await (await newLab(world, ROOT)).end();
+      await until(() => world.traces().links.length === 0);
+      expect(world.traces()).toMatchObject({ tables: [expect.anything()], forwarding: "1" });
+      const next = await startLab({ uid: ROOT, egress, on: world.enter });
+      ends.push(() => next.end());
+      if (egress === "auto") await endCore(next);
+      expect(world.traces()).toEqual(NOTHING);
+    },
+  );
 
   test.each([ROOT, USER])(
     "egress = none leaves the computer as it is, and Machines know at once (uid %i)",
