@@ -56,14 +56,15 @@ for (const who of ["root", "user"] as const satisfies readonly Who[]) {
 
       beforeAll(async () => {
         const files = Object.fromEntries(
-          ["evil", "near", "far"].flatMap((app) => [
+          ["evil", "near", "far", "king"].flatMap((app) => [
             [`${app}/fly.toml`, FLY(app)],
             [`${app}/puppet.js`, PUPPET],
           ]),
         );
         // As root a Machine is an ordinary user by the owner of its folder; here it is named.
         const user = who === "root" ? 'user = "nobody"\n' : "";
-        const toml = APP("evil", user) + APP("near", user) + APP("far", `org = "other"\n${user}`);
+        const king = who === "root" ? APP("king", 'user = "root"\n') : "";
+        const toml = APP("evil", user) + APP("near", user) + APP("far", `org = "other"\n${user}`) + king;
         node = new Up(workspaceOf({ "flycast.toml": toml, ...files }, who), who, ["--network-mode", "lab"]);
         api = (await node.ready()).api;
         [own, neighbour, stranger] = (await Promise.all(["evil", "near", "far"].map(addresses))) as [
@@ -102,6 +103,26 @@ for (const who of ["root", "user"] as const satisfies readonly Who[]) {
           ]),
         ).toEqual([]);
       });
+
+      test.runIf(who === "root")(
+        "does nothing to the computer even as root, by files that ask for root alone",
+        async () => {
+          expect((await inside("king", "id -u")).out).toBe("0\n");
+          const done = await Promise.all(
+            [
+              // What it says already: were it allowed, it would do no harm.
+              "cat /proc/sys/kernel/core_pattern > /tmp/$$ && cat /tmp/$$ > /proc/sys/kernel/core_pattern",
+              "test -w /proc/sysrq-trigger && : >> /proc/sysrq-trigger",
+              "mkdir /sys/fs/cgroup/flycast-hostile",
+              "mkdir /sys/fs/cgroup/*/flycast-hostile",
+              "mount -o remount,rw,bind /proc/sys",
+              "umount /sys",
+              `nsenter --mount=/proc/${core}/ns/mnt true`,
+            ].map(async (script) => ({ script, ...(await inside("king", script)) })),
+          );
+          expect(done.filter(({ code }) => code === 0)).toEqual([]);
+        },
+      );
 
       test("finds no token, no catalogue and no other Machine's output", async () => {
         const state = join(node.folder, ".flycast");

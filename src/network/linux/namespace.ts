@@ -7,10 +7,28 @@ import type { Bind } from "./machine-files.ts";
 import { systemPath } from "./run.ts";
 
 /**
+ * The kernel asks for uid 0 where a file of /proc or /sys belongs to the whole computer, and for no capability: a Machine
+ * that runs as root could name the program that the kernel starts for core dumps, or freeze control groups. So it reads
+ * them only. In a user namespace nobody is that root, and there is nothing to protect.
+ */
+const PROTECT = `
+protect() {
+  read -r inside outside count < /proc/self/uid_map
+  [ "$outside $count" = "0 4294967295" ] || return 0
+  for path in /proc/sys /proc/sysrq-trigger /proc/irq /proc/bus; do
+    [ ! -e $path ] || mount -o bind,ro $path $path || return 1
+  done
+  mount -t sysfs -o ro,nosuid,nodev,noexec sysfs /sys || return 1
+  # For runtimes that ask how much memory they have.
+  if mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null; then mount -o remount,bind,ro /sys/fs/cgroup; fi
+}
+`;
+
+/**
  * Builds namespaces from the inside, reports, and waits to be told who will sit there, and what to show them.
  * `ip_unprivileged_port_start`: apps bind port 80 without a right. `ping_group_range`: ping needs no right either.
  */
-const BUILD = `
+const BUILD = `${PROTECT}
 lines=$1 groups=$2; shift 2
 while [ $# -gt 1 ]; do
   mount --rbind "$1" "$2" || exit 80
@@ -20,6 +38,7 @@ echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start
 echo "$groups" > /proc/sys/net/ipv4/ping_group_range
 for key in all default; do echo 0 > /proc/sys/net/ipv6/conf/$key/disable_ipv6; done
 printf %s "$lines" | ip -batch - || exit 81
+protect || exit 83
 echo built
 while IFS= read -r word; do
   case $word in
