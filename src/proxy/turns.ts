@@ -1,18 +1,16 @@
 import type { NetworkId } from "../core/ids.ts";
 
 /**
- * Turns of the event loop for which what a network has in line may wait while more of its own comes. The loop takes one
- * connection of each listener a turn, from a queue of the kernel's in which a flood stands before everybody else: that
- * queue is emptied first, which costs a fraction of serving what is in it.
+ * Turns of the event loop for which a network that began something in the last ones waits while more of its own comes. The
+ * loop takes one connection of each listener a turn, from a queue of the kernel's in which a flood stands before everybody
+ * else: that queue is emptied first, which costs a fraction of serving what is in it.
  */
-const PATIENCE = 8;
+const PATIENCE = 64;
 
 interface Line {
   readonly waiting: Set<() => void>;
   /** Whether somebody came since the last turn. */
   grows: boolean;
-  /** Turns that were left out because it grew. */
-  leftOut: number;
 }
 
 /**
@@ -22,13 +20,16 @@ interface Line {
  */
 export class Turns {
   readonly #lines = new Map<NetworkId, Line>();
+  /** The number of the turn in which a network last began something, the earliest first. */
+  readonly #served = new Map<NetworkId, number>();
+  #turn = 0;
   #isArmed = false;
 
   /** Resolves when it is this network's turn and the earlier ones of that network have had theirs. */
   take(network: NetworkId): Promise<void> {
     return new Promise((resolve) => {
       let line = this.#lines.get(network);
-      if (line === undefined) this.#lines.set(network, (line = { waiting: new Set(), grows: false, leftOut: 0 }));
+      if (line === undefined) this.#lines.set(network, (line = { waiting: new Set(), grows: true }));
       line.waiting.add(resolve);
       line.grows = true;
       this.#arm();
@@ -40,19 +41,27 @@ export class Turns {
     this.#isArmed = true;
     setImmediate(() => {
       this.#isArmed = false;
+      this.#turn++;
       for (const [network, line] of this.#lines) this.#serve(network, line);
       if (this.#lines.size > 0) this.#arm();
+      this.#forget();
     });
   }
 
-  #serve(network: NetworkId, line: Line): void {
-    const isFlooded = line.grows && line.waiting.size > 1;
-    line.grows = false;
-    if (isFlooded && line.leftOut < PATIENCE) {
-      line.leftOut++;
-      return;
+  /** In their turn, which costs nothing while there are few, and keeps no network that has gone. */
+  #forget(): void {
+    for (const [network, turn] of this.#served) {
+      if (this.#turn - turn < PATIENCE) return;
+      this.#served.delete(network);
     }
-    line.leftOut = 0;
+  }
+
+  #serve(network: NetworkId, line: Line): void {
+    const { grows } = line;
+    line.grows = false;
+    if (grows && this.#turn - (this.#served.get(network) ?? -PATIENCE) < PATIENCE) return;
+    this.#served.delete(network); // so that they stand in the order of their turns
+    this.#served.set(network, this.#turn);
     const [first] = line.waiting;
     if (first === undefined) return;
     line.waiting.delete(first);
