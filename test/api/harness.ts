@@ -250,3 +250,42 @@ export const CONFIG = {
   restart: { policy: "no" },
   statics: [{ guest_path: "/public", url_prefix: "/" }],
 };
+
+/** Calls about the Machines of the app `web`, which `start` makes. */
+export class WebMachines {
+  readonly #api: TestApi;
+
+  constructor(api: TestApi) {
+    this.#api = api;
+  }
+
+  static async start(): Promise<{ readonly api: TestApi; readonly web: WebMachines }> {
+    const api = await TestApi.start();
+    await api.call("/v1/apps", { body: { app_name: "web", org_slug: "personal" } });
+    return { api, web: new WebMachines(api) };
+  }
+
+  call(path = "", ask?: Ask): Promise<Answer> {
+    return this.#api.call(`/v1/apps/web/machines${path}`, ask);
+  }
+
+  async create(body: object = {}): Promise<Json> {
+    return (await this.call("", { body: { config: CONFIG, ...body } })).json;
+  }
+
+  wait(id: string, query: string): Promise<Answer> {
+    return this.call(`/${id}/wait?${query}`);
+  }
+
+  /** A new one, once it is started. */
+  async started(body: object = {}): Promise<Json> {
+    const machine = await this.create(body);
+    const { status, text } = await this.wait(machine.id, "state=started&timeout=10");
+    if (status !== 200) throw new Error(`the Machine did not start: ${text}`);
+    return machine;
+  }
+
+  async get(id: string): Promise<Json> {
+    return (await this.call(`/${id}`)).json;
+  }
+}
