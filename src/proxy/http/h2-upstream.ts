@@ -57,6 +57,8 @@ export class UpstreamSessions implements Swept {
 
   /** A stream on a session over a fresh connection. `shared`: others may use the session too. */
   open(socket: Socket, origin: UpstreamOrigin, shared: boolean): Upstream {
+    // It comes paused (see `Reach.connect`) and was never read: the session takes the handle over, and does not start it.
+    socket.read(0);
     const session = connect("http://machine", {
       createConnection: () => socket,
       settings: { enablePush: false },

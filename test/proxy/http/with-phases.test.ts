@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { connect as connectHttp2 } from "node:http2";
+import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { createServer as createHttpServer } from "node:http";
 import { connect as connectTls } from "node:tls";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
+import type { HttpOptions } from "../../../src/config/model.ts";
 import type { MachineId } from "../../../src/core/ids.ts";
 import { seconds } from "../../../src/core/units.ts";
 import type { DialAddress } from "../../../src/network/plane.ts";
@@ -78,6 +79,28 @@ describe("HTTP through all phases", () => {
     expect(answers.filter((answer) => answer.startsWith("HTTP/1.1 200 ") && answer.includes("ok"))).toHaveLength(100);
     expect(starts).toBe(1);
     server.closeAllConnections();
+  });
+
+  test("a sleeping Machine that speaks HTTP/2 is woken by a stream, and answers it and the next one", async () => {
+    const server = createHttp2Server((request, response) => request.pipe(response));
+    const port = await listen(server);
+    onTestFinished(() => void server.close());
+    const w = await httpWorld();
+    const http = { ...service(HTTP).ports[0]?.httpOptions, h2Backend: true } as HttpOptions;
+    const plain = service(HTTP);
+    w.add(machine(M1, [{ ...plain, ports: plain.ports.map((p) => ({ ...p, httpOptions: http })) }]), {
+      start: async () => at(port),
+    });
+    const client = connectHttp2(`http://127.0.0.1:${w.publishedPort()}`);
+    client.on("error", () => undefined);
+    onTestFinished(() => client.destroy());
+    for (const text of ["first", "second"]) {
+      const stream = client.request({ ":method": "POST", ":path": "/" });
+      stream.end(text);
+      let answer = "";
+      for await (const part of stream as AsyncIterable<Buffer>) answer += part.toString();
+      expect(answer).toBe(text);
+    }
   });
 
   test("at the hard limit a request waits, and is served by the slot that frees", async () => {
