@@ -13,7 +13,7 @@ export function lockHostNamespace(namespace: string): Promise<void> {
       reject(
         new AppError("state_locked", "another node serves this computer in host mode: there can be only one", {
           cause,
-          details: { next: "systemctl status flycast" },
+          details: { next: "systemctl stop flycast" },
         }),
       ),
     );
