@@ -61,6 +61,9 @@ export class Http2Connection implements Swept {
       this.#onStream(stream, headers[":method"] ?? "", (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, raw);
     });
     session.on("error", () => undefined); // each stream is told, and `close` follows
+    // HTTP/2 has no half-close of connections: without its window updates and settings there is nobody to answer. Our
+    // sockets stay half open by themselves, so a client that was killed would hold a silent Machine for ever.
+    socket.once("end", () => session.destroy());
     this.done = new Promise((resolve) => {
       session.on("close", () => {
         context.sweeper.remove(this);

@@ -68,6 +68,8 @@ export class UpstreamSessions implements Swept {
     const entry: Session = { session, origin, shared, streams: 0, served: 0, idleSince: 0 };
     this.#open.add(entry);
     session.on("error", () => undefined); // every stream reports it
+    // A Machine that ends its side will answer no more; our sockets stay half open by themselves.
+    socket.once("end", () => socket.end());
     session.on("close", () => this.#open.delete(entry));
     return this.#stream(entry);
   }

@@ -282,6 +282,35 @@ describe("h2_backend", () => {
     await client.take("0\r\n\r\n");
   });
 
+  test("a client that goes away without a reset lets go of a Machine that says nothing", async () => {
+    const origin = await startRawOrigin();
+    cleanups.push(() => origin.close());
+    for (const h2Backend of [true, false]) {
+      const { front, client } = await startClient(origin.port, { http: { h2Backend } });
+      const stream = client.request({ ":method": "POST", ":path": "/" });
+      stream.on("error", () => undefined);
+      stream.write("x");
+      await origin.next();
+      await eventually(() => front.reach.claims.size === 1);
+      client.destroy(); // FIN, as the kernel sends it for a process that was killed
+      await eventually(() => front.reach.claims.size === 0);
+      expect(front.settlements.map((settlement) => settlement.code)).toEqual(["FP10"]);
+    }
+  });
+
+  test("a Machine that goes away without a reset fails the streams that it owes an answer", async () => {
+    const origin = await startRawOrigin();
+    cleanups.push(() => origin.close());
+    const { front, client } = await startClient(origin.port, { http: { h2Backend: true } });
+    const reading = read(client.request({ ":path": "/" }));
+    const machine = await origin.next();
+    await machine.take("SM\r\n\r\n");
+    machine.end();
+    const answer = await reading;
+    expect(answer.headers[":status"]).toBe(502);
+    expect(front.reach.claims.size).toBe(0);
+  });
+
   test("a Machine that does not speak HTTP/2 is a 502", async () => {
     const origin = await startRawOrigin((peer) => peer.end("HTTP/1.1 400 Bad Request\r\n\r\n"));
     cleanups.push(() => origin.close());
