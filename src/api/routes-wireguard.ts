@@ -73,7 +73,7 @@ export function wireGuardRoutes(deps: WireGuardDeps): Hono<ApiEnv> {
     const network = wanted === undefined ? undefined : networkFor(view, org, wanted).id;
     const peer = findPeer(view, org, c.req.param("name"), network);
     await commands.removePeer(peer.network, peer.name);
-    await deps.gateway().sync();
+    await syncIfThere(deps.gateway);
     return c.body(null, 204);
   });
   return routes;
@@ -86,6 +86,18 @@ export function wireGuardRoutes(deps: WireGuardDeps): Hono<ApiEnv> {
 export function refuseKnownKey(view: RegistryView, gateway: GatewayFacts, publicKey: string): void {
   const isKnown = publicKey === gateway.publicKey || [...view.peers()].some((peer) => peer.publicKey === publicKey);
   if (isKnown) throw new AppError("conflict", "another WireGuard peer has that public key: make a new one");
+}
+
+/** After a removal: where there is no gateway (any more) nobody needs to be cut off. */
+export async function syncIfThere(gateway: () => GatewayFacts): Promise<void> {
+  let facts: GatewayFacts;
+  try {
+    facts = gateway();
+  } catch (thrown) {
+    if (thrown instanceof AppError && thrown.code === "unsupported") return;
+    throw thrown;
+  }
+  await facts.sync();
 }
 
 /** Of an organisation, by name. */

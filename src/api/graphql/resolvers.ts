@@ -13,7 +13,7 @@ import type { Registry } from "../../registry/commands.ts";
 import type { App, Organisation } from "../../registry/model.ts";
 import { findApp, findMachine, maySee, mayUse, valid } from "../lookup.ts";
 import { allocate } from "../routes-apps.ts";
-import { peersOf, refuseKnownKey, type GatewayFacts } from "../routes-wireguard.ts";
+import { peersOf, refuseKnownKey, syncIfThere, type GatewayFacts } from "../routes-wireguard.ts";
 import type { Principal } from "../tokens.ts";
 import { nearest, regionShape, Shapes } from "./shapes.ts";
 
@@ -141,7 +141,7 @@ export function rootValue(deps: GraphqlDeps, principal: Principal): object {
       const peer = peersOf(view, org.slug).find((candidate) => candidate.name === input.name);
       if (peer === undefined) throw new AppError("not_found", `Could not find WireGuard peer "${input.name}"`);
       await commands.removePeer(peer.network, peer.name);
-      await deps.gateway().sync();
+      await syncIfThere(deps.gateway);
       return { organization: shapes.org(org) };
     },
     validateWireGuardPeers: ({ input }: Input<{ peerIps: readonly string[] }>) => {
