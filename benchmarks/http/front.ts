@@ -25,7 +25,10 @@ const handler = createHttpHandler({
   log: console,
 });
 const connection = connectionTo(httpRoute({ type: "requests" }), systemClock);
-const called = { ...connection, caller: { ...connection.caller, via: "machine" as const, machine: MACHINE as MachineId } };
+const called = {
+  ...connection,
+  caller: { ...connection.caller, via: "machine" as const, machine: MACHINE as MachineId },
+};
 createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
   void handler.serve(called, socket, undefined);
 }).listen(port, "127.0.0.1");

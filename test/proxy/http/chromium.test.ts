@@ -66,9 +66,18 @@ test.skipIf(!isThere)(
     const browser = spawn(
       CHROMIUM,
       [
-        ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"],
-        ...["--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--no-proxy-server"],
-        ...["--remote-debugging-port=0", `--user-data-dir=${profile}`, `http://${at}/`],
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--no-first-run",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-dev-shm-usage",
+        "--no-proxy-server",
+        "--remote-debugging-port=0",
+        `--user-data-dir=${profile}`,
+        `http://${at}/`,
       ],
       { stdio: ["ignore", "ignore", "pipe"], detached: true },
     );
