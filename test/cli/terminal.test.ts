@@ -11,6 +11,7 @@ const hasTmux = spawnSync("tmux", ["-V"]).status === 0;
 /** A shell in a terminal that tmux plays, 160 by 50. */
 class Terminal {
   readonly #socket: string;
+  #runs = 0;
 
   constructor(socket: string, env: Readonly<Record<string, string>>) {
     this.#socket = socket;
@@ -38,8 +39,13 @@ class Terminal {
   }
 
   /** Runs a command on an empty screen; its exit code is shown as `ends N.` when it has ended. */
-  run(line: string, before = ""): void {
-    this.type(`printf '\\033[H\\033[2J'; ${before} '${process.execPath}' '${FLYCAST}' ${line}; echo "ends $?."`);
+  async run(line: string, before = ""): Promise<void> {
+    this.#runs++;
+    this.type(`printf '\\033[H\\033[2Jrun %s:\\n' ${this.#runs}`);
+    this.press("Enter");
+    // What stands there from the last command would be taken for this one's.
+    await this.shows(new RegExp(`run ${this.#runs}:`));
+    this.type(`${before} '${process.execPath}' '${FLYCAST}' ${line}; echo "ends $?."`);
     this.press("Enter");
   }
 
@@ -83,7 +89,7 @@ describe.skipIf(!hasTmux && process.env["CI"] !== "true")("on a terminal", () =>
       ["yes", 0],
     ] as const) {
       await api.call("/v1/apps", { body: { name: "goner", org_slug: "personal" } });
-      terminal.run("apps destroy goner");
+      await terminal.run("apps destroy goner");
       await terminal.shows(/Destroy app goner with its Machines and addresses\? \(y\/N\) *$/m);
       terminal.type(answer);
       terminal.press("Enter");
@@ -93,7 +99,7 @@ describe.skipIf(!hasTmux && process.env["CI"] !== "true")("on a terminal", () =>
   });
 
   test.each(["C-c", "C-d"])("%s at a question ends the command and does nothing", async (key) => {
-    terminal.run("apps destroy web");
+    await terminal.run("apps destroy web");
     await terminal.shows(/\(y\/N\)/);
     terminal.press(key);
     await terminal.shows(/ends 130\./);
@@ -101,7 +107,7 @@ describe.skipIf(!hasTmux && process.env["CI"] !== "true")("on a terminal", () =>
   });
 
   test("a name that is missing is asked for", async () => {
-    terminal.run("apps create");
+    await terminal.run("apps create");
     await terminal.shows(/App name: *$/m);
     terminal.type("asked");
     terminal.press("Enter");
@@ -110,7 +116,7 @@ describe.skipIf(!hasTmux && process.env["CI"] !== "true")("on a terminal", () =>
 
   test("what takes long shows that it goes on, and leaves no trace of that", async () => {
     api.driver.behaviour.stopDelay = () => 1500;
-    terminal.run(`machines stop ${machine}`);
+    await terminal.run(`machines stop ${machine}`);
     await terminal.shows(/[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] Waiting for [0-9a-f]{14} \(stop\)/);
     const screen = await terminal.shows(/successfully stopped[\s\S]*ends 0\./);
     expect(screen).not.toContain("Waiting for");
@@ -120,7 +126,7 @@ describe.skipIf(!hasTmux && process.env["CI"] !== "true")("on a terminal", () =>
   test("Ctrl-C ends the waiting, not the command", async () => {
     await api.call(`/v1/apps/web/machines/${machine}/start`, { method: "POST" });
     api.driver.behaviour.stopDelay = () => 1500;
-    terminal.run(`machines stop ${machine}`);
+    await terminal.run(`machines stop ${machine}`);
     await terminal.shows(/Waiting for/);
     terminal.press("C-c");
     await terminal.shows(/\^C[\s\S]*\$ *$/m);
@@ -129,7 +135,7 @@ describe.skipIf(!hasTmux && process.env["CI"] !== "true")("on a terminal", () =>
   });
 
   test("status --watch shows changes until Ctrl-C, which is how it is meant to end", async () => {
-    terminal.run("status --watch");
+    await terminal.run("status --watch");
     await terminal.shows(/ stopped /);
     await api.call(`/v1/apps/web/machines/${machine}/start`, { method: "POST" });
     await terminal.shows(/ started /);
@@ -138,9 +144,9 @@ describe.skipIf(!hasTmux && process.env["CI"] !== "true")("on a terminal", () =>
   });
 
   test("colours are used, and not where NO_COLOR asks for none", async () => {
-    terminal.run("doctor");
+    await terminal.run("doctor");
     expect(await terminal.shows(/ends \d\./, true)).toContain("\u001b[32m");
-    terminal.run("doctor", "NO_COLOR=1");
+    await terminal.run("doctor", "NO_COLOR=1");
     expect(await terminal.shows(/Node\.js[\s\S]*ends \d\./, true)).not.toContain("\u001b[32m");
   });
 });
