@@ -24,7 +24,8 @@ async function body(request) {
 
 const server = createServer(async (request, response) => {
   try {
-    if (request.method === "POST") await sql("insert into notes (text) values (:'text');", { text: await body(request) });
+    if (request.method === "POST")
+      await sql("insert into notes (text) values (:'text');", { text: await body(request) });
     const notes = await sql("select id || ' ' || text from notes order by id;");
     response.writeHead(200, { "content-type": "text/plain; charset=utf-8" }).end(notes);
   } catch (error) {
