@@ -41,7 +41,10 @@ const PROGRAMS = {
 const POSTGRES = "/usr/lib/postgresql";
 const folders = () => [
   ...(process.env.PATH ?? "").split(delimiter),
-  ...["/usr/sbin", "/sbin", "/usr/bin", "/bin"],
+  "/usr/sbin",
+  "/sbin",
+  "/usr/bin",
+  "/bin",
   ...(existsSync(POSTGRES) ? readdirSync(POSTGRES).map((version) => join(POSTGRES, version, "bin")) : []),
 ];
 const isThere = (program) =>

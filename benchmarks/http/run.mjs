@@ -167,7 +167,7 @@ try {
   await Promise.all(
     children.map((child) => {
       child.kill("SIGTERM");
-      return child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined;
+      if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
     }),
   );
   rmSync(work, { recursive: true, force: true });
