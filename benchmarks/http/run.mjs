@@ -165,7 +165,7 @@ try {
   }
 } finally {
   await Promise.all(
-    children.map((child) => {
+    children.map(async (child) => {
       child.kill("SIGTERM");
       if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
     }),
