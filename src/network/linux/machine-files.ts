@@ -125,8 +125,17 @@ async function linkTarget(path: string): Promise<string | undefined> {
   }
 }
 
+/** One at a time in this process: of two Machines that both want `/.fly`, the second must find it marked as ours. */
+let making: Promise<void> = Promise.resolve();
+
+function mountPoint(path: string, kind: "folder" | "file"): Promise<void> {
+  const made = making.then(() => makeMountPoint(path, kind));
+  making = made.catch(() => undefined);
+  return made;
+}
+
 /** Makes what a bind needs to be bound on. The lab's root is ours; folders of the computer are not written to. */
-async function mountPoint(path: string, kind: "folder" | "file"): Promise<void> {
+async function makeMountPoint(path: string, kind: "folder" | "file"): Promise<void> {
   if (existsSync(path)) return;
   const top = `/${path.split("/")[1] ?? ""}`;
   const owned = !existsSync(top) || existsSync(join(top, OURS));
