@@ -71,6 +71,7 @@ export function transition(state: MachineState, event: LifeEvent, now: Monotonic
       // Still "starting": a second start beside one that hangs in the driver could make two processes.
       return step({ ...state, late: true }, { kind: "fail-waiters", error: event.error });
     case "proved":
+      if (state.kind === "destroying" || state.kind === "destroyed") return stay(state);
       if (event.generation !== state.generation || state.failures === 0) return stay(state);
       return step({ ...state, failures: 0 });
     case "restart-due":
