@@ -182,7 +182,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       clock,
       random: Math.random,
       identify: whoIs,
-      http: (reach) =>
+      http: (reach, onSettled) =>
         createHttpHandler({
           reach,
           view,
@@ -192,7 +192,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
           region: node.region,
           signer,
           trace: () => workspace.current.node.trace,
-          onSettled: metrics.settled,
+          onSettled,
           ...(process.env["FLYCAST_ACCESS_LOG"] === "1"
             ? { onAccess: (line: object) => log.info(line, "request") }
             : {}),

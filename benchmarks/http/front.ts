@@ -10,11 +10,14 @@ import { connectionTo, httpRoute, LIMITS, MACHINE, StaticReach } from "../../tes
 
 const [port, origin] = process.argv.slice(2).map(Number);
 const settled = new Map<number | undefined, number>();
+const connection = connectionTo(httpRoute({ type: "requests" }), systemClock);
 const handler = createHttpHandler({
   reach: new StaticReach(() => origin ?? 0),
   view: {
     machine: () => ({ app: "caller" as AppName }),
     app: () => ({ org: "personal" as OrgSlug }),
+    addressAt: () => connection,
+    route: () => connection.route,
   } as unknown as RegistryView,
   limits: LIMITS,
   clock: systemClock,
@@ -24,7 +27,6 @@ const handler = createHttpHandler({
   onSettled: (settlement) => settled.set(settlement.status, (settled.get(settlement.status) ?? 0) + 1),
   log: console,
 });
-const connection = connectionTo(httpRoute({ type: "requests" }), systemClock);
 const called = {
   ...connection,
   caller: { ...connection.caller, via: "machine" as const, machine: MACHINE as MachineId },

@@ -39,9 +39,9 @@ export interface ProxyOptions {
   readonly random: Random;
   /** Who is behind a source address. Never asked for published ports. */
   readonly identify: (address: string, port: number) => Caller;
-  /** Makes the handler of ports with `http`. */
-  readonly http: (reach: Reach) => Handler;
-  /** Called once for every connection (or refused one). HTTP settles its requests itself. */
+  /** Makes the handler of ports with `http`. `onSettled`: to be told of each request: it logs those that failed. */
+  readonly http: (reach: Reach, onSettled: (settlement: Settlement) => void) => Handler;
+  /** Called once for every connection (or refused one), and for every request. */
   readonly onSettled: (settlement: Settlement) => void;
   readonly log: Log;
   /** Sources (CIDR) that must send a PROXY header. */
@@ -95,7 +95,10 @@ export function createProxy(options: ProxyOptions): Proxy {
   const phases: Phases = { ...options, onSettled, startHandshake, turn, limits: () => limits };
   const reach = new NodeReach(phases, budget);
   const certificates = new Certificates(options.authority ?? temporary(options.clock), options.clock, options.log);
-  const http = options.http(reach);
+  // Requests that went well are many, and have a log of their own (`FLYCAST_ACCESS_LOG`).
+  const http = options.http(reach, (settlement) =>
+    settlement.error === undefined ? options.onSettled(settlement) : onSettled(settlement),
+  );
   const sessions = new IdleSessions(options.clock, () => sessionIdle);
   const connectionPhases: ConnectionPhases = {
     ...phases,

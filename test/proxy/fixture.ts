@@ -16,6 +16,7 @@ import { Catalogue } from "../../src/registry/catalogue.ts";
 import { Feed } from "../../src/registry/change-feed.ts";
 import type { CatalogueEvent } from "../../src/registry/events.ts";
 import type { App, Machine } from "../../src/registry/model.ts";
+import type { RegistryView } from "../../src/registry/view.ts";
 import { APP, HOME, IAD, LIMITS, unknownCaller } from "./values.ts";
 import { StaticPool, type StaticMachine } from "../support/static-pool.ts";
 
@@ -77,7 +78,7 @@ export interface World {
 export interface WorldOptions {
   readonly limits?: Partial<Limits>;
   readonly ports?: readonly number[];
-  readonly http?: (reach: Reach) => Handler;
+  readonly http?: (reach: Reach, onSettled: (settlement: Settlement) => void, view: RegistryView) => Handler;
   readonly plane?: NetworkPlane;
   readonly identify?: (address: string, port: number) => Caller;
   readonly app?: Partial<App>;
@@ -132,7 +133,7 @@ export async function world(options: WorldOptions = {}): Promise<World> {
     clock: systemClock,
     random: Math.random,
     identify: options.identify ?? unknownCaller,
-    http: options.http ?? (() => refusing),
+    http: (reach, onSettled) => options.http?.(reach, onSettled, catalogue) ?? refusing,
     onSettled: (settlement) => {
       settled.push(settlement);
       for (const look of waiting) look();

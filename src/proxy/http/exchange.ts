@@ -97,6 +97,7 @@ export class Exchange implements Work, ResponseSink {
     connection: Connection,
     request: RequestHead,
     from: {
+      readonly route: PortRoute;
       readonly facts: ClientFacts;
       readonly requestId: string;
       readonly lines: string;
@@ -107,7 +108,7 @@ export class Exchange implements Work, ResponseSink {
     this.#downstream = downstream;
     this.connection = connection;
     this.app = connection.app;
-    this.route = connection.route;
+    this.route = from.route;
     this.since = from.since;
     this.wishes = request.wishes;
     this.request = request;
@@ -375,7 +376,7 @@ export class Exchange implements Work, ResponseSink {
   }
 
   #encoding(head: HeadParser, framing: Framing): Encoding | undefined {
-    return this.connection.route.port.httpOptions.compress ? encodingFor(this.request, head, framing) : undefined;
+    return this.route.port.httpOptions.compress ? encodingFor(this.request, head, framing) : undefined;
   }
 
   #touch(): void {

@@ -9,10 +9,12 @@ import {
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { AppError } from "../../core/errors.ts";
-import { responseTo } from "../respond.ts";
+import type { PortRoute } from "../../registry/view.ts";
 import type { Connection } from "../context.ts";
+import { responseTo } from "../respond.ts";
 import { ChunkedReader } from "./chunked.ts";
 import type { HttpContext } from "./context.ts";
+import { currentRoute } from "./current-route.ts";
 import { errorBody, retryAfterOf } from "./error-response.ts";
 import { type Downstream, Exchange } from "./exchange.ts";
 import { CHUNKED, type Framing } from "./framing.ts";
@@ -90,7 +92,8 @@ export class Http2Connection implements Swept {
   }
 
   #onStream(stream: ServerHttp2Stream, method: string, endStream: boolean, raw: unknown): void {
-    const served = new ServedStream(stream, this.#connection);
+    const route = currentRoute(this.#context.view, this.#connection);
+    const served = new ServedStream(stream, route ?? this.#connection.route);
     stream.on("error", () => undefined); // `close` follows
     stream.on("aborted", () => this.#onReset());
     const refusalOrRequest = this.#read(method, endStream, Array.isArray(raw) ? (raw as string[]) : []);
@@ -98,11 +101,17 @@ export class Http2Connection implements Swept {
       this.#refuse(served, refusalOrRequest);
       return;
     }
+    if (route === undefined) {
+      this.#refuse(served, { code: "FP01", detail: "nothing is served there any more" });
+      this.#session.close(); // says so to the client (GOAWAY), and ends with the streams that are being served
+      return;
+    }
     const request = refusalOrRequest;
     const { clock, ids } = this.#context;
     const requestId = ids.next();
     const isTraced = this.#context.parser.has(NAME.traceparent);
     const exchange = new Exchange(this.#context, served, this.#connection, request, {
+      route,
       facts: this.#facts,
       requestId,
       lines: requestLines(this.#context, this.#connection, requestId, isTraced),
@@ -142,6 +151,7 @@ export class Http2Connection implements Swept {
     const status = refusal.status ?? responseTo(refusal.code).status;
     this.#context.onSettled({
       work: undefined,
+      subject: this.#connection,
       machine: undefined,
       error,
       code: refusal.code,
@@ -167,13 +177,13 @@ class ServedStream implements Downstream {
   readonly protocol = "HTTP/2";
   readonly decodes = true;
   readonly #stream: ServerHttp2Stream;
-  readonly #connection: Connection;
+  readonly #route: PortRoute;
   #exchange: Exchange | undefined;
   #trailers = "";
 
-  constructor(stream: ServerHttp2Stream, connection: Connection) {
+  constructor(stream: ServerHttp2Stream, route: PortRoute) {
     this.#stream = stream;
-    this.#connection = connection;
+    this.#route = route;
   }
 
   /** Passes the body on in the framing that the Machine gets. */
@@ -184,7 +194,7 @@ class ServedStream implements Downstream {
       stream.resume();
       return;
     }
-    const asChunks = framing === CHUNKED && !this.#connection.route.port.httpOptions.h2Backend;
+    const asChunks = framing === CHUNKED && !this.#route.port.httpOptions.h2Backend;
     let left = framing;
     let requestTrailers = "";
     stream.on("trailers", (_headers: object, _flags: number, raw: unknown) => {
@@ -284,7 +294,7 @@ class ServedStream implements Downstream {
   #edit(): Parameters<typeof writeResponseHead>[1] {
     return {
       lines: responseLines(this.#exchange?.requestId ?? "", "2"),
-      options: this.#connection.route.port.httpOptions,
+      options: this.#route.port.httpOptions,
       close: false,
       decoded: true,
     };

@@ -7,10 +7,12 @@
  */
 import type { Socket } from "node:net";
 import { AppError } from "../../core/errors.ts";
+import type { PortRoute } from "../../registry/view.ts";
 import type { Connection } from "../context.ts";
 import { responseTo } from "../respond.ts";
 import { ChunkedReader } from "./chunked.ts";
 import type { HttpContext } from "./context.ts";
+import { currentRoute } from "./current-route.ts";
 import { errorResponse } from "./error-response.ts";
 import { type Downstream, Exchange } from "./exchange.ts";
 import { CHUNKED, type Framing, UNTIL_CLOSE } from "./framing.ts";
@@ -42,6 +44,8 @@ export class Http1Connection implements Downstream, Swept {
   readonly #connection: Connection;
   readonly #facts: ClientFacts;
   readonly #socket: Socket;
+  /** Of the request that is being served; each one asks anew. */
+  #route: PortRoute;
   #resolve: () => void = () => undefined;
   #state = HEAD;
   #exchange: Exchange | undefined;
@@ -79,6 +83,7 @@ export class Http1Connection implements Downstream, Swept {
     this.#onHttp2 = onHttp2;
     this.#context = context;
     this.#connection = connection;
+    this.#route = connection.route;
     this.#facts = facts;
     this.#socket = socket;
     this.deadline = context.clock.now() + this.#headTimeout;
@@ -342,6 +347,12 @@ export class Http1Connection implements Downstream, Swept {
       this.#refuse(request);
       return true;
     }
+    const route = currentRoute(this.#context.view, this.#connection);
+    if (route === undefined) {
+      this.#refuse({ code: "FP01", detail: "nothing is served there any more" }, request.method === "HEAD");
+      return true;
+    }
+    this.#route = route;
     this.#pending = after === bytes.length ? EMPTY : bytes.subarray(after);
     this.#state = REQUEST;
     this.#headSent = false;
@@ -350,6 +361,7 @@ export class Http1Connection implements Downstream, Swept {
     const requestId = this.#context.ids.next();
     const isTraced = parser.has(NAME.traceparent);
     const exchange = new Exchange(this.#context, this, this.#connection, request, {
+      route,
       facts: this.#facts,
       requestId,
       lines: requestLines(this.#context, this.#connection, requestId, isTraced),
@@ -358,9 +370,7 @@ export class Http1Connection implements Downstream, Swept {
     this.#exchange = exchange;
     if (request.framing !== 0) {
       this.#chunks =
-        request.framing === CHUNKED
-          ? new ChunkedReader(this.#connection.route.port.httpOptions.h2Backend, parser)
-          : undefined;
+        request.framing === CHUNKED ? new ChunkedReader(this.#route.port.httpOptions.h2Backend, parser) : undefined;
       const first = this.#takePending();
       if (first.length > 0) this.#readBody(first);
     }
@@ -431,12 +441,13 @@ export class Http1Connection implements Downstream, Swept {
   }
 
   /** An answer of ours to bytes that are no request of anybody's app. Nothing after them can be trusted. */
-  #refuse(refusal: Refusal): void {
+  #refuse(refusal: Refusal, toHead = false): void {
     this.#closeAfter = true;
     this.#pending = EMPTY;
     const error = new AppError(refusal.code, refusal.detail);
     this.#context.onSettled({
       work: undefined,
+      subject: this.#connection,
       machine: undefined,
       error,
       code: refusal.code,
@@ -445,7 +456,7 @@ export class Http1Connection implements Downstream, Swept {
       status: refusal.status ?? responseTo(refusal.code).status,
     });
     this.#socket.write(
-      errorResponse(refusal.code, { status: refusal.status, close: true, head: false, lines: "" }),
+      errorResponse(refusal.code, { status: refusal.status, close: true, head: toHead, lines: "" }),
       "latin1",
     );
     this.#close();
@@ -470,7 +481,7 @@ export class Http1Connection implements Downstream, Swept {
   #edit(decoded: boolean): Parameters<typeof writeResponseHead>[1] {
     return {
       lines: responseLines(this.#exchange?.requestId ?? "", "1.1"),
-      options: this.#connection.route.port.httpOptions,
+      options: this.#route.port.httpOptions,
       close: this.#closeAfter,
       decoded,
     };
@@ -479,13 +490,13 @@ export class Http1Connection implements Downstream, Swept {
   // Deadlines.
 
   get #headTimeout(): number {
-    return this.#connection.route.port.httpOptions.headersReadTimeout ?? this.#context.limits.headTimeout;
+    return this.#route.port.httpOptions.headersReadTimeout ?? this.#context.limits.headTimeout;
   }
 
   /** Between two bytes of an exchange. Without `idle_timeout` only a client that owes us its body is timed. */
   #idleDeadline(): number {
     const exchange = this.#exchange;
-    const { idleTimeout } = this.#connection.route.port.httpOptions;
+    const { idleTimeout } = this.#route.port.httpOptions;
     if (idleTimeout !== undefined) return this.#context.clock.now() + idleTimeout;
     if (exchange !== undefined && this.#bodyLeft !== 0 && !exchange.responding && !this.#paused) {
       return this.#context.clock.now() + this.#context.limits.keepaliveTimeout;
@@ -496,7 +507,7 @@ export class Http1Connection implements Downstream, Swept {
 
   /** The client does not read what it asked for. */
   #stuckDeadline(): number {
-    const { idleTimeout } = this.#connection.route.port.httpOptions;
+    const { idleTimeout } = this.#route.port.httpOptions;
     return this.#context.clock.now() + (idleTimeout ?? this.#context.limits.halfClosedTimeout);
   }
 }

@@ -8,7 +8,7 @@ import type { RegionCode } from "../../../src/core/ids.ts";
 import { ms } from "../../../src/core/units.ts";
 import { createHttpHandler, type HttpHandler } from "../../../src/proxy/http/handler.ts";
 import { connectionTo, httpRoute, LIMITS, StaticReach } from "../../support/static-reach.ts";
-import { EMPTY_VIEW, listen, startFront } from "./harness.ts";
+import { listen, startFront, viewOf } from "./harness.ts";
 import { inPieces, oddRequests, oddResponse, seeded } from "./odd-streams.ts";
 import { hasProgram, type Peer, startHaproxy, startNginx } from "./peers.ts";
 
@@ -121,9 +121,10 @@ describe.skipIf(!present && !CI)("against HAProxy and nginx", () => {
   beforeAll(async () => {
     await Promise.all([ours.start(), haproxys.start(), nginxs.start()]);
     [haproxy, nginx] = await Promise.all([startHaproxy(haproxys.port), startNginx(nginxs.port)]);
+    const connection = connectionTo(httpRoute({ type: "requests" }), systemClock);
     handler = createHttpHandler({
       reach: new StaticReach(() => ours.port),
-      view: EMPTY_VIEW,
+      view: viewOf(connection.route),
       limits: { ...LIMITS, headTimeout: ms(500), keepaliveTimeout: ms(500) },
       clock: systemClock,
       random: randomBytes,
@@ -132,7 +133,6 @@ describe.skipIf(!present && !CI)("against HAProxy and nginx", () => {
       onSettled: () => undefined,
       log: { error: (details, message) => console.error(message, details) },
     });
-    const connection = connectionTo(httpRoute({ type: "requests" }), systemClock);
     const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
       const caller = { ...connection.caller, address: `lane-${socket.remotePort}` };
       void handler.serve({ ...connection, caller }, socket, undefined);

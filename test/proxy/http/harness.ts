@@ -8,14 +8,22 @@ import type { Connection, Settlement } from "../../../src/proxy/context.ts";
 import type { AccessLine } from "../../../src/proxy/http/access-log.ts";
 import type { FlySrcSigner } from "../../../src/proxy/http/fly-src.ts";
 import { createHttpHandler, type HttpHandler } from "../../../src/proxy/http/handler.ts";
-import type { RegistryView } from "../../../src/registry/view.ts";
+import type { WallTime } from "../../../src/core/units.ts";
+import type { PortRoute, RegistryView } from "../../../src/registry/view.ts";
 import { connectionTo, httpRoute, LIMITS, StaticReach } from "../../support/static-reach.ts";
 
-/** A view in which nothing exists: the relay asks it only who a calling Machine is. */
-export const EMPTY_VIEW = {
-  machine: () => undefined,
-  app: () => undefined,
-} as unknown as RegistryView;
+/** A view in which every address leads to `route` of app `web`, and nothing else exists. */
+export function viewOf(route: PortRoute, more: Partial<RegistryView> = {}): RegistryView {
+  const connection = connectionTo(route, systemClock);
+  const view: Partial<RegistryView> = {
+    machine: () => undefined,
+    app: () => undefined,
+    addressAt: (address) => ({ ...connection, address, createdAt: 0 as WallTime }),
+    route: () => route,
+    ...more,
+  };
+  return view as RegistryView;
+}
 
 export interface Front {
   readonly port: number;
@@ -35,18 +43,19 @@ export async function startFront(
     clock?: Clock;
     limits?: Partial<Limits>;
     connection?: Partial<Connection>;
-    view?: RegistryView;
+    view?: Partial<RegistryView>;
     signer?: FlySrcSigner;
     trace?: () => boolean;
   } = {},
 ): Promise<Front> {
   const clock = how.clock ?? systemClock;
   const reach = new StaticReach(typeof originPort === "number" ? () => originPort : originPort);
+  const route = httpRoute(how);
   const settlements: Settlement[] = [];
   const access: AccessLine[] = [];
   const handler = createHttpHandler({
     reach,
-    view: how.view ?? EMPTY_VIEW,
+    view: viewOf(route, how.view),
     limits: { ...LIMITS, ...how.limits },
     clock,
     random: randomBytes,
@@ -57,7 +66,6 @@ export async function startFront(
     onAccess: (line) => access.push(line),
     log: { error: (details, message) => console.error(message, details) },
   });
-  const route = httpRoute(how);
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     void handler.serve(connectionTo(route, clock, how.connection), socket, undefined);
   });

@@ -238,7 +238,7 @@ describe("what is told", () => {
     const view = {
       machine: () => ({ app: "caller" }),
       app: () => ({ org: "personal" }),
-    } as unknown as RegistryView;
+    } as unknown as Partial<RegistryView>;
     const caller = { ...connectionTo(httpRoute(), clock).caller, via: "machine" as const, machine: MACHINE };
     const { front, origin } = await start({ signer, view, connection: { caller } });
     const client = await dial(front.port);

@@ -1,48 +1,21 @@
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { connect as connectHttp2, createServer as createHttp2Server } from "node:http2";
 import { createServer as createHttpServer } from "node:http";
 import { connect as connectTls } from "node:tls";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { systemClock } from "../../../src/core/clock.ts";
 import type { HttpOptions } from "../../../src/config/model.ts";
 import type { MachineId } from "../../../src/core/ids.ts";
 import { seconds } from "../../../src/core/units.ts";
 import type { DialAddress } from "../../../src/network/plane.ts";
-import { createHttpHandler } from "../../../src/proxy/http/handler.ts";
-import type { RegistryView } from "../../../src/registry/view.ts";
-import { open, world, type World, type WorldOptions } from "../fixture.ts";
-import { IAD, LIMITS, machine, service, type ServiceChoice } from "../values.ts";
+import { open, type World } from "../fixture.ts";
+import { machine, service, type ServiceChoice } from "../values.ts";
 import { dial, eventually, listen, RawPeer, startRawOrigin, type RawOrigin } from "./harness.ts";
+import { httpWorld } from "./world.ts";
 
 const M1 = "00000000000001" as MachineId;
 const M2 = "00000000000002" as MachineId;
 const GET = "GET / HTTP/1.1\r\nHost: app.flycast\r\n\r\n";
 const OK = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-async function httpWorld(options: WorldOptions = {}): Promise<World> {
-  let settled: World["settled"] = [];
-  const made = await world({
-    ...options,
-    http: (reach) => {
-      const handler = createHttpHandler({
-        reach,
-        view: { machine: () => undefined, app: () => undefined } as unknown as RegistryView,
-        limits: { ...LIMITS, ...options.limits },
-        clock: systemClock,
-        random: randomBytes,
-        region: IAD,
-        signer: undefined,
-        onSettled: (settlement) => settled.push(settlement),
-        log: { error: () => undefined },
-      });
-      onTestFinished(() => handler.close());
-      return handler;
-    },
-  });
-  settled = made.settled;
-  return made;
-}
 
 async function rawOrigin(): Promise<RawOrigin> {
   const origin = await startRawOrigin();
