@@ -10,7 +10,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { cpus, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { flycastAddress, machineAddress } from "../../dist/network/address.js";
+import { build } from "esbuild";
 import { APPS, CLIENT, HOST, NETWORK } from "./names.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -32,6 +32,20 @@ ip("link", "set", "lo", "up");
 for (const address of [OURS, THEIRS, CLIENT]) ip("addr", "add", `${address}/128`, "dev", "lo", "nodad");
 
 const folder = mkdtempSync(join(tmpdir(), "flycast-bench-dns-"));
+await build({
+  entryPoints: [join(here, "server.mjs"), join(here, "../../src/network/address.ts")],
+  entryNames: "[name]",
+  outdir: folder,
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  format: "esm",
+  platform: "node",
+  // As scripts/build.mjs has it.
+  banner: {
+    js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
+  },
+});
+const { flycastAddress, machineAddress } = await import(join(folder, "address.mjs"));
 const numbers = Array.from({ length: APPS }, (_, i) => i + 1);
 const loads = {
   private: numbers.flatMap((n) => [`app${n}.internal AAAA`, `app${n}.flycast AAAA`]),
@@ -75,7 +89,7 @@ const median = (list) => list.toSorted((a, b) => a - b)[Math.floor(list.length /
 
 try {
   await start(process.execPath, [join(here, "upstream.mjs"), `${UPSTREAM_PORT}`], true);
-  const flycast = await start(process.execPath, [join(here, "server.mjs"), OURS, `127.0.0.1:${UPSTREAM_PORT}`], true);
+  const flycast = await start(process.execPath, [join(folder, "server.mjs"), OURS, `127.0.0.1:${UPSTREAM_PORT}`], true);
   const dnsmasq = await start("dnsmasq", [
     "--keep-in-foreground",
     `--conf-file=${join(folder, "dnsmasq.conf")}`,

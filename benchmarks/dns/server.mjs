@@ -1,15 +1,15 @@
-// The DNS server of the shipped build (dist/), wired as main.ts does it, with a thousand apps of one Machine each.
+// The DNS server, built as dist/ is (by run.mjs) and wired as main.ts does it, with a thousand apps of one Machine each.
 // Arguments: address to listen on, address of the upstream resolver. Prints "ready" when it listens.
 import { randomBytes } from "node:crypto";
-import { systemClock } from "../../dist/core/clock.js";
-import { createForwarder } from "../../dist/dns/forwarder.js";
-import { createDns } from "../../dist/dns/server.js";
-import { directOutside } from "../../dist/network/outside-direct.js";
-import { flycastAddress, machineAddress } from "../../dist/network/address.js";
-import { Catalogue } from "../../dist/registry/catalogue.js";
-import { identify } from "../../dist/registry/identify.js";
-import { NEVER_STARTED } from "../../dist/registry/model.js";
-import { createMetrics } from "../../dist/telemetry/metrics.js";
+import { systemClock } from "../../src/core/clock.ts";
+import { createForwarder } from "../../src/dns/forwarder.ts";
+import { createDns } from "../../src/dns/server.ts";
+import { directOutside } from "../../src/network/outside-direct.ts";
+import { flycastAddress, machineAddress } from "../../src/network/address.ts";
+import { Catalogue } from "../../src/registry/catalogue.ts";
+import { identify } from "../../src/registry/identify.ts";
+import { NEVER_STARTED } from "../../src/registry/model.ts";
+import { createMetrics } from "../../src/telemetry/metrics.ts";
 import { APPS, HOST, NETWORK } from "./names.mjs";
 
 const [listen, upstream] = process.argv.slice(2);

@@ -1,8 +1,8 @@
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { buildSync } from "esbuild";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -13,21 +13,17 @@ const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export function compileModule(source: string): { readonly url: string; remove(): void } {
   const dir = mkdtempSync(join(tmpdir(), "flycast-compiled-"));
   writeFileSync(join(dir, "package.json"), JSON.stringify({ type: "module" }));
-  const config = {
-    extends: join(ROOT, "tsconfig.build.json"),
-    compilerOptions: {
-      outDir: join(dir, "out"),
-      rootDir: join(ROOT, "src"),
-      typeRoots: [join(ROOT, "node_modules/@types")],
-    },
-    include: [],
-    files: [join(ROOT, source)],
-  };
-  writeFileSync(join(dir, "tsconfig.json"), JSON.stringify(config));
-  execFileSync(join(ROOT, "node_modules/.bin/tsc"), ["-p", dir], { stdio: "pipe" });
-  const out = source.replace(/^src\//, "").replace(/\.ts$/, ".js");
+  const outfile = join(dir, "module.js");
+  buildSync({
+    entryPoints: [join(ROOT, source)],
+    outfile,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    logLevel: "error",
+  });
   return {
-    url: pathToFileURL(join(dir, "out", out)).href,
+    url: pathToFileURL(outfile).href,
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 }
