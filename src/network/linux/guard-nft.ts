@@ -3,6 +3,7 @@ import { ANY_DNS, dnsAddress, flycastCidr, networkCidr } from "../address.ts";
 import { API_PORT } from "../ports.ts";
 import { EXIT } from "./exit-link.ts";
 import type { Commands, Guard, Link } from "./guard.ts";
+import { INSIDE } from "./host-link.ts";
 
 export const NFT_TABLE = "inet flycast";
 
@@ -26,7 +27,8 @@ delete table ${NFT_TABLE}
  * `dns`: pairs of prefixes that may talk. Refusals of TCP are resets, which cost the caller 0.3 ms; ICMP answers are
  * rate-limited by the kernel, and callers would hang for a second. IPv4 links carry what the proxy opened, and
  * where there is a way out (egress-inside.ts) what goes there: never from one Machine to another. What comes in there is
- * for the one address under which all leave (`exit4`), so that only translation finds a Machine behind it.
+ * for the one address under which all leave (`exit4`), so that only translation finds a Machine behind it. A Machine has no
+ * link-local address: whoever asks for neighbours with one would fill a table that is the whole computer's.
  */
 const RULESET = `
 ${OLD_ONE_GONE}
@@ -50,7 +52,7 @@ table ${NFT_TABLE} {
     meta nfproto ipv4 iifname . ip saddr != @link4 counter name forged drop
   }
   chain sources6 {
-    ip6 saddr fe80::/10 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept
+    iifname "${INSIDE}" ip6 saddr fe80::/10 icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept
     ip6 saddr :: icmpv6 type nd-neighbor-solicit ip6 hoplimit 255 accept
     iifname . ip6 saddr @link6 accept
     ip6 saddr { ::, fe80::/10 } drop

@@ -40,7 +40,7 @@ export const rulesGuard: Guard = {
 
   addHost: (name, network, address) => ({
     ip: [`route add ${address}/128 dev ${name}`, `route add ${address}/128 dev ${name} table ${tableOf(network)}`],
-    ip6: rules6({ name, network, address }).map((rule) => `rule add ${rule}`),
+    ip6: [...hostRules6(name), ...rules6({ name, network, address })].map((rule) => `rule add ${rule}`),
     nft: [],
   }),
 
@@ -80,9 +80,16 @@ function rules6({ name, address, network }: Pick<Link, "name" | "address" | "net
     // Before the next: neighbours answer the gateway by its link-local address, which only the local table ties to the link.
     `pref 99 iif ${name} from ${address}/128 to fe80::/64 lookup local`,
     `pref 100 iif ${name} from ${address}/128 lookup ${tableOf(network)}`,
-    `pref 100 iif ${name} from fe80::/64 to fe80::/64 lookup local`,
-    `pref 100 iif ${name} to ff00::/8 lookup local`,
+    `pref 100 iif ${name} from ${address}/128 to ff00::/8 lookup local`,
     `pref 101 iif ${name} blackhole`,
+  ];
+}
+
+/** The computer has a link-local address, and asks for neighbours with it. A Machine has none. */
+function hostRules6(name: string): readonly string[] {
+  return [
+    `pref 100 iif ${name} from fe80::/64 to fe80::/64 lookup local`,
+    `pref 100 iif ${name} from fe80::/64 to ff00::/8 lookup local`,
   ];
 }
 

@@ -33,6 +33,8 @@ pivot_root . .old && cd / && umount -l /.old && rmdir /.old || fail "change the 
 
 const KERNEL = `
 for key in all default; do echo 0 > /proc/sys/net/ipv6/conf/$key/disable_ipv6; done || fail "switch IPv6 on"
+# A neighbour by ARP is only who may stand there: its table is the whole computer's, and a Machine could fill it.
+for key in all default; do echo 1 > /proc/sys/net/ipv4/conf/$key/rp_filter; done
 { echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind &&
   echo 1 > /proc/sys/net/ipv6/conf/all/forwarding &&
   echo 0 > /proc/sys/net/ipv4/ip_forward; } || fail "set kernel parameters"

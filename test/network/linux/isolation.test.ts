@@ -107,6 +107,24 @@ describe.skipIf(NO_LAB).each(WORLDS)("a lab isolates networks ($name)", ({ uid, 
     if (rules === "nft") expect((await refusals())["forged"]).toBeGreaterThan(before["forged"]!);
   });
 
+  test("nobody fills the table of neighbours, which is the whole computer's, with names that are not its own", async () => {
+    const gateway = ourEnd(b1.link);
+    const forged = ["fe80::66:1/64", "fdaa:0:19:66::1/128", "10.66.0.1/32", "172.19.66.2/32"];
+    for (const address of forged) {
+      await lab.admin("b1", "ip", "addr", "replace", address, "dev", "eth0", "nodad");
+      const source = address.replace(/\/.*/, "");
+      // Each asks for its gateway's hardware address, in its own name.
+      await lab.admin("b1", "ip", "neigh", "flush", "dev", "eth0");
+      const target = source.includes(":") ? ["-6", "-I", source, "fe80::1%eth0"] : ["-I", source, gateway];
+      await lab.admin("b1", "ping", "-c1", "-W1", ...target);
+      await lab.admin("b1", "ip", "addr", "del", address, "dev", "eth0");
+    }
+    expect(await ping("b1", FLYCAST_B)).toBe(0);
+    const neighbours = await lab.tell<string>({ do: "neighbours" });
+    expect(neighbours).toContain(b1.address);
+    expect(neighbours).not.toMatch(/:66:|10\.66\.|172\.19\.66\./);
+  });
+
   test("the IPv4 link carries connections of the proxy and none of the Machine", async () => {
     await lab.tell({
       do: "start",

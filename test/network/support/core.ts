@@ -150,6 +150,8 @@ async function obey(command: CoreCommand): Promise<unknown> {
       return plane.refused();
     case "links":
       return Object.keys(networkInterfaces()).filter((name) => name.startsWith("fc"));
+    case "neighbours":
+      return execFileSync("ip", ["neigh"], { encoding: "utf8" });
     case "holdings":
       return {
         links: Object.keys(networkInterfaces()).filter((name) => name.startsWith("fc")),

@@ -41,6 +41,7 @@ export type CoreCommand =
         | "outside-udp"
         | "refused"
         | "links"
+        | "neighbours"
         | "holdings"
         | "release-clients"
         | "pid"
