@@ -29,6 +29,8 @@ const PEERS = {
   handler: (port) => ["node", ["--import", "tsx", join(here, "front.ts"), port, ORIGIN]],
   haproxy: (port) => ["haproxy", ["-db", "-f", config("peer.haproxy.cfg", port)]],
   nginx: (port) => ["nginx", ["-e", "/dev/null", "-c", config("peer.nginx.conf", port)]],
+  // A floor for everything that is made of node:net, not a peer.
+  "pass-through": (port) => ["node", [join(here, "peer-pass-through.mjs"), port, ORIGIN]],
   "http-proxy-3": (port) => ["node", [join(here, "peer-http-proxy-3.mjs"), port, ORIGIN]],
   "reply-from": (port) => ["node", [join(here, "peer-reply-from.mjs"), port, ORIGIN]],
 };
