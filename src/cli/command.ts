@@ -41,6 +41,8 @@ export function add(
 ): Command {
   const command = parent.command(usage).description(description);
   global(command);
+  // The program's are its own too, and would be listed a second time.
+  command.configureHelp({ showGlobalOptions: false });
   command.action(async () => {
     const options = command.optsWithGlobals<GlobalOptions & Record<string, unknown>>();
     try {

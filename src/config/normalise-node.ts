@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from "node:path";
 import { DEFAULT_NETWORK, PERSONAL_ORG, type RegionCode } from "../core/ids.ts";
 import { parseRegionCode } from "../core/ids.ts";
+import { coversServedDomain } from "../core/served-domains.ts";
 import type { RawFlycastToml } from "./flycast-toml-schema.ts";
 import type { Findings } from "./findings.ts";
 import type { NodeConfig, RegionEntry } from "./model.ts";
@@ -140,8 +141,14 @@ function normaliseForward(raw: ReadonlyMap<string, string>, findings: Findings):
     if (domain.length > 253 || !DOMAIN.test(domain)) {
       const message = `${JSON.stringify(domain.slice(0, 80))} is not a domain`;
       findings.error(["dns", "forward", domain], "bad-domain", message, 'write "example.internal" = "10.0.0.53"');
+      continue;
+    }
+    const plain = domain.toLowerCase().replace(/\.$/, "");
+    if (coversServedDomain(plain)) {
+      const message = `${JSON.stringify(domain)} is served here`;
+      findings.error(["dns", "forward", domain], "bad-domain", message, `name a domain below it: "corp.${plain}"`);
     } else {
-      forward.set(domain.toLowerCase().replace(/\.$/, ""), upstream);
+      forward.set(plain, upstream);
     }
   }
   return forward;

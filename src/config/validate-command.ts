@@ -17,7 +17,7 @@ export interface ValidateOptions {
 
 /** What `config validate --json` prints of one path. */
 export interface ValidatedPath {
-  /** As it was given. */
+  /** As it was given; the file's name where none was. */
   readonly path: string;
   readonly valid: boolean;
   readonly problems: readonly Problem[];
@@ -43,7 +43,7 @@ export async function validatePaths(paths: readonly string[], options: ValidateO
   const sources = new Map<string, string>();
   // A file that is given twice, alone and through its workspace, says everything once.
   const unique = new Map<string, Problem>();
-  for (const path of paths.length > 0 ? paths : ["."]) {
+  for (const path of paths.length > 0 ? paths : [await fileOf(cwd)]) {
     const one = await validateOne(resolve(cwd, path), cwd, allow);
     for (const [name, text] of one.sources) sources.set(name, text);
     for (const problem of one.problems) unique.set(JSON.stringify(problem), problem);
@@ -54,6 +54,12 @@ export async function validatePaths(paths: readonly string[], options: ValidateO
   const verdicts = validated.map(({ path, valid }) => `${path}: ${valid ? "valid" : "refused"}\n`).join("");
   const report = `${formatProblems(problems, { color, sources })}${problems.length > 0 ? "\n" : ""}${verdicts}`;
   return { report, problems, paths: validated, exitCode: validated.every(({ valid }) => valid) ? 0 : 1 };
+}
+
+/** What stands in a folder, by its name; the folder where nothing does. */
+async function fileOf(folder: string): Promise<string> {
+  for (const name of ["flycast.toml", "fly.toml"]) if (await isFile(join(folder, name))) return name;
+  return ".";
 }
 
 async function validateOne(

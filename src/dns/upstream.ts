@@ -1,8 +1,8 @@
 /** Where questions about other people's names go. */
 import { isIP } from "node:net";
 import { AppError } from "../core/errors.ts";
+import { coversServedDomain } from "../core/served-domains.ts";
 import { parseIp6, plainAddress } from "../network/address.ts";
-import { ZONES, isUnder } from "./zone.ts";
 
 /** A resolver that others run. */
 export interface Upstream {
@@ -52,12 +52,13 @@ export interface Exception {
 export function parseExceptions(forward: ReadonlyMap<string, string>): readonly Exception[] {
   return [...forward]
     .map(([domain, text]) => {
-      const labels = domain.toLowerCase().replace(/\.$/, "").split(".");
+      const plain = domain.toLowerCase().replace(/\.$/, "");
+      const labels = plain.split(".");
       if (labels.some((label) => label.length < 1 || label.length > 63 || !/^[\x21-\x7e]+$/.test(label))) {
         throw new AppError("config_invalid", `[dns] forward: "${domain}" is not a domain name`);
       }
       const apex = labels.map((label) => String.fromCharCode(label.length) + label).join("");
-      if (ZONES.some((zone) => isUnder(zone.apex, apex))) {
+      if (coversServedDomain(plain)) {
         throw new AppError(
           "config_invalid",
           `[dns] forward: "${domain}" is served here; only names below it can go elsewhere`,

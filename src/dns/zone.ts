@@ -5,6 +5,7 @@
  * exist is NXDOMAIN; what exists and has nothing to show now is an empty answer.
  */
 import { REGIONS } from "../core/regions.ts";
+import { SERVED_DOMAINS } from "../core/served-domains.ts";
 import { parseAppName, parseMachineId, type AppName, type Ip6, type NetworkId, type RegionCode } from "../core/ids.ts";
 import { dnsAddress } from "../network/address.ts";
 import type { App, Machine } from "../registry/model.ts";
@@ -31,22 +32,17 @@ export type Node =
   /** Exists only because names below it do, or is the zone itself. */
   | { readonly kind: "empty" };
 
-export type ZoneName = "internal" | "flycast" | "reverse";
+export type ZoneName = keyof typeof SERVED_DOMAINS;
 export interface Zone {
   readonly name: ZoneName;
   /** Wire form, as in `Query.key`. */
   readonly apex: string;
 }
 
-/**
- * The zones that are ours and never forwarded. `reverse` (the addresses in fdaa::/16) is empty, as on the platform; it is
- * here so that a stray PTR question does not tell a resolver on the Internet who talks to whom (RFC 6303, 4.4).
- */
-export const ZONES: readonly Zone[] = [
-  { name: "internal", apex: keyOf(["internal"]) },
-  { name: "flycast", apex: keyOf(["flycast"]) },
-  { name: "reverse", apex: keyOf(["a", "a", "d", "f", "ip6", "arpa"]) },
-];
+const zone = (name: ZoneName): Zone => ({ name, apex: keyOf(SERVED_DOMAINS[name].split(".")) });
+
+/** The zones that are ours and never forwarded. */
+export const ZONES: readonly Zone[] = [zone("internal"), zone("flycast"), zone("reverse")];
 
 /** The zone that a name belongs to; undefined for everybody else's names. */
 export function zoneOf(key: string): Zone | undefined {

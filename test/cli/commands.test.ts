@@ -155,6 +155,12 @@ describe("exit codes and errors", () => {
     expect((await run("status --token wrong")).err).toContain("[unauthorized]");
   });
 
+  test.each(["up", "apps list", "apps", "wireguard create"])("%s --help lists each option once", async (command) => {
+    const listed = (await done(`${command} --help`)).match(/^  (?:-\w, )?--[\w-]+/gm) ?? [];
+    expect(new Set(listed).size).toBe(listed.length);
+    expect(listed.join()).toContain("--state-dir");
+  });
+
   test("help is no error, and names every group of commands", async () => {
     const out = await done("--help");
     for (const word of [
@@ -254,6 +260,11 @@ describe("commands", () => {
   test("logs are printed as they are, and as JSON with --json", async () => {
     expect(await done("logs -a web")).toBe(`web iad [${machine}] 2026-01-01T00:00:00.000Z hello\n`);
     expect(await json("logs -a web")).toMatchObject({ app: "web", machine, message: "2026-01-01T00:00:00.000Z hello" });
+  });
+
+  test("where nothing was printed yet, that is said, and not among the lines", async () => {
+    const ran = await run("logs -a db");
+    expect(ran).toMatchObject({ code: 0, out: "", err: "db: nothing printed yet\n" });
   });
 
   test("a reader that goes away early is no error", () => {

@@ -385,7 +385,7 @@ connections = "many"
 starts = 0
 [dns]
 upstreams = ["dns.example"]
-forward = { "bad domain" = "9.9.9.9" }
+forward = { "bad domain" = "9.9.9.9", "Internal." = "9.9.9.9", "arpa" = "9.9.9.9", "corp.internal" = "9.9.9.9" }
 [regions.fsn]
 lat = 91
 rtt_ms = { nowhere = 1 }
@@ -411,6 +411,8 @@ allow = ["everything"]
       "limits.starts",
       "dns.upstreams[0]",
       'dns.forward."bad domain"',
+      'dns.forward."Internal."',
+      "dns.forward.arpa",
       "regions.fsn.lat",
       "regions.fsn.rtt_ms.nowhere",
       "compat.allow[0]",

@@ -9,7 +9,14 @@ const GOOD = 'app = "good"\n[http_service]\ninternal_port = 8080\n';
 describe("config validate", () => {
   test("accepts a fly.toml that names no command, because on the platform the image does", async () => {
     const cwd = workspaceFolder({ "fly.toml": GOOD });
-    expect(await validatePaths([], { cwd })).toMatchObject({ report: ".: valid\n", exitCode: 0 });
+    expect(await validatePaths([], { cwd })).toMatchObject({ report: "fly.toml: valid\n", exitCode: 0 });
+  });
+
+  test("without a path names the file that it found, a flycast.toml before a fly.toml, or the folder", async () => {
+    const both = workspaceFolder({ "fly.toml": GOOD, "flycast.toml": "" });
+    expect((await validatePaths([], { cwd: both })).paths).toMatchObject([{ path: "flycast.toml" }]);
+    const neither = workspaceFolder({ "other.toml": GOOD });
+    expect((await validatePaths([], { cwd: neither })).paths).toMatchObject([{ path: ".", valid: false }]);
   });
 
   test("takes many files at once and says of each whether it is valid", async () => {
