@@ -11,7 +11,10 @@ export interface Clock {
   now(): Monotonic;
   /** Milliseconds since the epoch: for people, files and protocols. */
   wall(): WallTime;
-  /** Calls back once, never synchronously. The timer does not keep the process alive. */
+  /**
+   * Calls back once, never synchronously, and never before `delay` is over by `now`: whoever finds in the callback that it is
+   * too early would wait for ever. The timer does not keep the process alive.
+   */
   after(delay: Milliseconds, callback: () => void): Timer;
 }
 
@@ -19,8 +22,14 @@ export const systemClock: Clock = {
   now: () => performance.now() as Monotonic,
   wall: () => Date.now() as WallTime,
   after(delay, callback) {
-    const timer = setTimeout(callback, delay);
-    timer.unref();
+    const due = performance.now() + delay;
+    // Node counts in whole milliseconds, from one that has begun: its timers are up to two of ours early.
+    const fire = (): void => {
+      const left = due - performance.now();
+      if (left > 0) timer = setTimeout(fire, Math.ceil(left)).unref();
+      else callback();
+    };
+    let timer = setTimeout(fire, Math.ceil(delay)).unref();
     return { cancel: () => clearTimeout(timer) };
   },
 };
