@@ -91,7 +91,14 @@ export interface NetworkPlane {
    * node; its resolver, where it can be told so, asks the first one's DNS for our names. Does nothing in the other modes.
    */
   leaveHost?(except: readonly NetworkId[]): Promise<void>;
-  /** Packets that the kernel refused, by reason, since the start: `forged`, `denied_forward`, `denied_input`. */
+  /**
+   * Lets a network begin no more than about so many connections to services a second: the kernel drops the rest before we
+   * hear of it. Ends by itself a few seconds after the network has last tried to begin more. Undefined: not possible here.
+   */
+  throttle?(network: NetworkId, perSecond: number): Promise<void> | undefined;
+  /** Ends that at once. */
+  unthrottle?(network: NetworkId): Promise<void> | undefined;
+  /** Packets that the kernel refused, by reason, since the start: `forged`, `denied_forward`, `denied_input`, `throttled`. */
   refused(): Promise<Readonly<Record<string, number>>>;
   /** What `flycast exec` needs to run a command as a client of a network: a namespace made like a Machine's. */
   client(network: NetworkId): Promise<ClientPlace>;

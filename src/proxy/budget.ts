@@ -45,6 +45,11 @@ export class Budget {
     return this.#waiting.taken;
   }
 
+  /** Whether other networks than this one have connections open. */
+  hasOthers(network: NetworkId): boolean {
+    return this.#downstream > this.#byNetwork.get(network);
+  }
+
   /** Descriptors that connections may use. */
   get limit(): number {
     const { connections } = this.#limits();

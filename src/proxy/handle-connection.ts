@@ -20,6 +20,8 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
   const accepted = accept(socket, entrance, phases);
   if (accepted === undefined) return reset(socket);
   const { caller, destination } = accepted;
+  if (caller.via === "published") phases.crowding.came("computer");
+  else if (caller.network !== undefined) phases.crowding.came(caller.network);
 
   const routed = route(phases.view, destination);
   if (!routed.ok) return refuse(phases, socket, new AppError(routed.error), accepted);

@@ -10,6 +10,7 @@ import type { Caller } from "../network/caller.ts";
 import type { RegistryView } from "../registry/view.ts";
 import type { Budget, GiveBack } from "./budget.ts";
 import type { Connection, Handler, Settlement } from "./context.ts";
+import type { Crowding } from "./crowding.ts";
 import type { Trusts } from "./handlers/inbound-proxy.ts";
 import type { Tracker } from "./tracker.ts";
 
@@ -44,6 +45,7 @@ export interface Phases {
 export interface ConnectionPhases extends Phases {
   readonly budget: Budget;
   readonly tracker: Tracker;
+  readonly crowding: Pick<Crowding, "came">;
   readonly trusts: Trusts;
   /** choose → wake → connect → forward → settle, as the port's handlers ask. */
   readonly handlerFor: (connection: Connection) => Handler;

@@ -8,11 +8,13 @@ import type { Ip6, RegionCode } from "../core/ids.ts";
 import { seconds, type Milliseconds } from "../core/units.ts";
 import type { MachinePool } from "../machines/pool.ts";
 import type { Caller } from "../network/caller.ts";
+import { networkCidr } from "../network/address.ts";
 import type { NetworkPlane } from "../network/plane.ts";
 import type { ChangeFeed, RegistryView } from "../registry/view.ts";
 import type { Entrance } from "./accept.ts";
 import { Budget, descriptorLimit } from "./budget.ts";
 import type { Handler, Reach, Settlement } from "./context.ts";
+import { Crowding } from "./crowding.ts";
 import { handleConnection } from "./handle-connection.ts";
 import { handlersFor } from "./handlers/for-connection.ts";
 import { createTrust } from "./handlers/inbound-proxy.ts";
@@ -20,7 +22,7 @@ import { Listeners } from "./listeners.ts";
 import type { ConnectionPhases, Log, Phases } from "./phases.ts";
 import { IdleSessions } from "./postgres/idle-sessions.ts";
 import { NodeReach } from "./reach.ts";
-import { SettlementLog } from "./settle.ts";
+import { settle, SettlementLog } from "./settle.ts";
 import { temporaryAuthority, type Authority } from "./tls/authority.ts";
 import { Certificates } from "./tls/certificates.ts";
 import { Tracker, type CutConnection } from "./tracker.ts";
@@ -100,10 +102,24 @@ export function createProxy(options: ProxyOptions): Proxy {
     settlement.error === undefined ? options.onSettled(settlement) : onSettled(settlement),
   );
   const sessions = new IdleSessions(options.clock, () => sessionIdle);
+  const { plane } = options;
+  const crowding = new Crowding({
+    clock: options.clock,
+    utilization: loopUtilization(),
+    hasCompany: (network) => budget.hasOthers(network),
+    throttle: (network, perSecond) => plane.throttle?.(network, perSecond),
+    unthrottle: (network) => plane.unthrottle?.(network),
+    onThrottled: (network, perSecond) => {
+      const message = `${networkCidr(network)} keeps other networks waiting with its new connections: it gets about ${perSecond} a second`;
+      settle(phases, { error: new AppError("FP04", message) });
+    },
+    onFailure: (err) => options.log.error({ err }, "a network that crowds out others could not be throttled"),
+  });
   const connectionPhases: ConnectionPhases = {
     ...phases,
     budget,
     tracker,
+    crowding,
     trusts: createTrust(options.trust),
     handlerFor: handlersFor(phases, reach, http, certificates, sessions),
   };
@@ -141,12 +157,24 @@ export function createProxy(options: ProxyOptions): Proxy {
     },
     async close() {
       forgetting();
+      crowding.close();
       await stopListening();
       await http.close?.();
       await tracker.drain(options.clock, 0 as Milliseconds);
     },
     connections: () => tracker.size,
     usage: () => ({ open: budget.open, limit: budget.limit, waiting: budget.waiting }),
+  };
+}
+
+/** The share of time in which the event loop did not rest, since the last call. */
+function loopUtilization(): () => number {
+  let last = performance.eventLoopUtilization();
+  return () => {
+    const now = performance.eventLoopUtilization();
+    const { utilization } = performance.eventLoopUtilization(now, last);
+    last = now;
+    return utilization;
   };
 }
 

@@ -23,4 +23,4 @@ export const DNS_RCODES: ReadonlySet<string> = new Set(
 );
 /** Whose name was asked for. */
 export const DNS_VIEWS: ReadonlySet<string> = new Set(["internal", "flycast", "reverse", "outside", "none"]);
-export const DENIALS: ReadonlySet<string> = new Set(["forged", "denied_forward", "denied_input"]);
+export const DENIALS: ReadonlySet<string> = new Set(["forged", "denied_forward", "denied_input", "throttled"]);

@@ -1,7 +1,7 @@
 import { NFT_TABLE } from "./guard-nft.ts";
 import { mustRun } from "./run.ts";
 
-const NAMES = new Set(["forged", "denied_forward", "denied_input"]);
+const NAMES = new Set(["forged", "denied_forward", "denied_input", "throttled"]);
 
 /** Packets that the rules refused, by counter, since the table was made. @errors internal */
 export async function readCounters(): Promise<Readonly<Record<string, number>>> {

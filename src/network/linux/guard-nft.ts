@@ -4,6 +4,7 @@ import { API_PORT } from "../ports.ts";
 import { EXIT } from "./exit-link.ts";
 import type { Commands, Guard, Link } from "./guard.ts";
 import { INSIDE } from "./host-link.ts";
+import { THROTTLE_RULES, throttleCommand, unthrottleCommands } from "./throttle-nft.ts";
 
 export const NFT_TABLE = "inet flycast";
 
@@ -43,7 +44,7 @@ table ${NFT_TABLE} {
   counter forged {}
   counter denied_forward {}
   counter denied_input {}
-
+${THROTTLE_RULES}
   chain sources {
     type filter hook prerouting priority raw; policy accept;
     iifname "lo" accept
@@ -80,7 +81,7 @@ table ${NFT_TABLE} {
     icmp type { destination-unreachable, time-exceeded } accept
     ip protocol tcp tcp flags & (syn | ack) != syn accept
     ip6 nexthdr tcp tcp flags & (syn | ack) != syn accept
-    ip6 saddr . ip6 daddr @fly meta l4proto tcp accept
+    ip6 saddr . ip6 daddr @fly meta l4proto tcp goto beginning
     ip6 saddr . ip6 daddr @fly icmpv6 type echo-request accept
     ip6 saddr . ip6 daddr @dns meta l4proto { tcp, udp } th dport 53 accept
     ip6 saddr . ip6 daddr @dns tcp dport ${API_PORT} accept
@@ -162,4 +163,10 @@ export const nftGuard: Guard = {
       element("delete", "link4", `"${link.name}" . ${link.theirs}`),
     ],
   }),
+  throttle: (network, perSecond): Commands => ({
+    ip: [],
+    ip6: [],
+    nft: [throttleCommand(NFT_TABLE, network, perSecond)],
+  }),
+  unthrottle: (network): Commands => ({ ip: [], ip6: [], nft: unthrottleCommands(NFT_TABLE, network) }),
 };

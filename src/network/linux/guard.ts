@@ -53,4 +53,7 @@ export interface Guard {
   removeHost(name: string, network: NetworkId, address: Ip6): Commands;
   /** `present`: whether our end of it is still there; it goes by itself when the namespace at its other end does. */
   removeLink(link: Link, present: boolean): Commands;
+  /** See `NetworkPlane.throttle`. */
+  throttle?(network: NetworkId, perSecond: number): Commands;
+  unthrottle?(network: NetworkId): Commands;
 }

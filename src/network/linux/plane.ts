@@ -312,6 +312,16 @@ class LinuxPlane implements NetworkPlane {
     return this.#clients.get(address)?.link.network;
   }
 
+  throttle(network: NetworkId, perSecond: number): Promise<void> | undefined {
+    const commands = this.#guard.throttle?.(network, perSecond);
+    return commands && this.#commands.apply(commands);
+  }
+
+  unthrottle(network: NetworkId): Promise<void> | undefined {
+    const commands = this.#guard.unthrottle?.(network);
+    return commands && this.#commands.apply(commands);
+  }
+
   async refused(): Promise<Readonly<Record<string, number>>> {
     return this.#options.nftables ? readCounters() : {};
   }

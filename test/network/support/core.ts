@@ -146,6 +146,10 @@ async function obey(command: CoreCommand): Promise<unknown> {
         socket.once("close", () => socket.destroy());
       });
     }
+    case "throttle":
+      return plane.throttle?.(command.network as NetworkId, command.perSecond);
+    case "unthrottle":
+      return plane.unthrottle?.(command.network as NetworkId);
     case "refused":
       return plane.refused();
     case "links":

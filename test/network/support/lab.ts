@@ -11,7 +11,8 @@ export interface RanCommand {
 }
 
 export type CoreCommand =
-  | { readonly do: "network" | "remove-network" | "client" | "join-host"; readonly network: number }
+  | { readonly do: "network" | "remove-network" | "client" | "join-host" | "unthrottle"; readonly network: number }
+  | { readonly do: "throttle"; readonly network: number; readonly perSecond: number }
   | {
       readonly do: "place";
       readonly machine: string;
