@@ -7,6 +7,9 @@ import type { Exit } from "../driver.ts";
 import { readLife } from "./life-file.ts";
 import { isSameProcess, readProcess } from "./processes.ts";
 
+/** How it is kept from running: its control group is frozen, or each process has been sent SIGSTOP. */
+export type Suspension = "frozen" | "stopped";
+
 export interface Life {
   readonly id: MachineId;
   readonly generation: number;
@@ -16,7 +19,9 @@ export interface Life {
   pid: number;
   startTime: number;
   stopping: boolean;
-  suspended: boolean;
+  suspended: Suspension | undefined;
+  /** Settles when its processes are in a group of their own, or will not be. */
+  held: Promise<unknown>;
   /** Settles when the start has been answered; an exit is told only after that. */
   begun: Promise<unknown>;
   readonly ended: Promise<Exit>;
@@ -28,8 +33,9 @@ export const NOBODY_SAW: Exit = { code: undefined, signal: undefined };
 export function newLife(id: MachineId, generation: number, place: Place, key: number | undefined): Life {
   let settle: (exit: Exit) => void = () => {};
   const ended = new Promise<Exit>((resolve) => (settle = resolve));
-  const fresh = { pid: 0, startTime: 0, stopping: false, suspended: false, begun: Promise.resolve() };
-  return { id, generation, place, key, ...fresh, ended, settle };
+  const fresh = { pid: 0, startTime: 0, stopping: false, suspended: undefined };
+  const [begun, held] = [Promise.resolve(), Promise.resolve()];
+  return { id, generation, place, key, ...fresh, begun, held, ended, settle };
 }
 
 /** Whether it ends within a time. */

@@ -11,8 +11,8 @@ export interface Member {
   readonly state: string;
 }
 
-/** Sends a signal to every living process of one Machine and tells whom it found. */
-export type SignalMembers = (signal: NodeJS.Signals) => Promise<readonly Member[]>;
+/** Sends a signal, or with none only looks, to every living process of one Machine and tells whom it found. */
+export type SignalMembers = (signal: NodeJS.Signals | undefined) => Promise<readonly Member[]>;
 
 /** By namespace, which is complete whatever the processes do. */
 export function membersOfPlace(place: Place): SignalMembers {
@@ -31,9 +31,9 @@ export function membersOfFamily(mark: FamilyMark): SignalMembers {
   return (signal) => Promise.resolve(signalEach(familyOf(mark), signal));
 }
 
-function signalEach(found: readonly Member[], signal: NodeJS.Signals): readonly Member[] {
+function signalEach(found: readonly Member[], signal: NodeJS.Signals | undefined): readonly Member[] {
   const living = found.filter(isLiving);
-  for (const { pid } of living) trySignal(pid, signal);
+  if (signal !== undefined) for (const { pid } of living) trySignal(pid, signal);
   return living;
 }
 

@@ -11,18 +11,18 @@ import type { Machine } from "../../registry/model.ts";
 import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
 import { runToEnd, type ExecOrder, type ExecResult } from "./exec.ts";
 import { lastWords } from "./last-words.ts";
-import { existingLogs, readLog, tailOf, type LogOptions } from "./log-reader.ts";
-import { freezeAll, killAll, membersOfFamily, membersOfPlace, thawAll, type SignalMembers } from "./members.ts";
+import { existingLogs, linesSince, readLog, tailOf, type LogOptions, type Lot } from "./log-reader.ts";
+import { membersOfFamily, membersOfPlace, type SignalMembers } from "./members.ts";
 import { realOutputPath } from "./output-files.ts";
 import { failedStart, Places } from "./places.ts";
 import { preflight } from "./preflight.ts";
-import { familyOf, isSameProcess, readProcess, trySignal } from "./processes.ts";
+import { familyOf, isSameProcess, trySignal } from "./processes.ts";
 import { explainRefusal, launchChain, parentDeathWrapper } from "./launch.ts";
 import { endsWithin, newLife, NOBODY_SAW, recordedExit, watchMain, type Life } from "./life.ts";
 import { readLife } from "./life-file.ts";
 import { endStrays, standing } from "./strays.ts";
 import { Starter } from "./starter-client.ts";
-import { VmSizes } from "./vm-sizes.ts";
+import { Standstill, type Freezer } from "./standstill.ts";
 import { filesOf, makeMountFolders, processEnvironment, runsAs } from "./surroundings.ts";
 
 /** As pino's. */
@@ -43,6 +43,8 @@ export interface ProcessDriverOptions {
   readonly log: DriverLog;
   /** What an app asks for and does not get here; each message once. @default logged as a warning */
   readonly onNotice?: (app: AppName, message: string) => void;
+  /** How Machines are suspended. @default the freezer of control groups where the kernel lets us, else signals */
+  readonly freezer?: "signals" | undefined;
 }
 
 export interface ProcessDriver extends MachineDriver {
@@ -50,6 +52,8 @@ export interface ProcessDriver extends MachineDriver {
   tail(id: MachineId, lines: number): readonly string[];
   /** Lines of output as `2026-01-01T00:00:00.000Z text`: the last `lines`, then, with `follow`, whatever comes until `signal`. */
   readLog(id: MachineId, options: LogOptions): AsyncIterable<string>;
+  /** For readers that come again and again: what came since a position, or the last lines. */
+  logSince(id: MachineId, position: number | undefined, lines: number): Lot;
   /**
    * Runs a command to its end in a Machine of its own (`release_command`). `machine` has an id that nothing else uses; its
    * place and output are left for the caller to look at and `remove`. Killed after `timeout`: then `timedOut`.
@@ -65,6 +69,7 @@ export interface ProcessDriver extends MachineDriver {
   exec(machine: Machine, order: ExecOrder): Promise<ExecResult>;
   /** Every process of a Machine, by the ids that this process knows; empty when it does not run. */
   processes(id: MachineId): readonly number[];
+  readonly freezer: Freezer;
 }
 
 /** What execvp(3) searches where PATH is not set. */
@@ -73,9 +78,33 @@ const DEFAULT_PATH = "/bin:/usr/bin";
 const KILL_PATIENCE = ms(10_000);
 
 export async function createProcessDriver(options: ProcessDriverOptions): Promise<ProcessDriver> {
-  const driver = new Driver(options, await parentDeathWrapper(options));
+  const { stateDir, clock, freezer, log } = options;
+  const notices = new Notices(options);
+  const tell = (app: AppName, message: string): void => notices.tell(app, message);
+  const standstill = await Standstill.open({ stateDir, clock, freezer, tell });
+  log.info({ ...standstill.freezer }, "how Machines are suspended");
+  const driver = new Driver(options, await parentDeathWrapper(options), standstill, notices);
   await driver.prepare();
   return driver;
+}
+
+/** What an app asks for and does not get here. */
+class Notices {
+  readonly #options: Pick<ProcessDriverOptions, "onNotice" | "log">;
+  readonly #told = new Set<string>();
+
+  constructor(options: Pick<ProcessDriverOptions, "onNotice" | "log">) {
+    this.#options = options;
+  }
+
+  /** Each message once. */
+  tell(app: AppName, message: string): void {
+    if (this.#told.has(message)) return;
+    this.#told.add(message);
+    const { onNotice, log } = this.#options;
+    if (onNotice === undefined) log.warn({ app }, message);
+    else onNotice(app, message);
+  }
 }
 
 class Driver implements ProcessDriver {
@@ -94,17 +123,18 @@ class Driver implements ProcessDriver {
   /** Given up by `close`. */
   readonly #watching = { up: false };
   #closed = false;
-  readonly #told = new Set<string>();
-  readonly #sizes: VmSizes;
+  readonly #notices: Notices;
+  readonly #standstill: Standstill;
 
-  constructor(options: ProcessDriverOptions, dieWithUs: readonly string[]) {
+  constructor(options: ProcessDriverOptions, dieWithUs: readonly string[], standstill: Standstill, notices: Notices) {
     this.#options = options;
     this.#clock = options.clock;
     this.#folder = join(options.stateDir, "machines");
     this.#dieWithUs = dieWithUs;
     this.#namespaces = options.plane.mode !== "loopback";
     this.#places = new Places(options.plane, options.stateDir);
-    this.#sizes = new VmSizes(options.stateDir, (app, message) => this.#tellOnce(app, message));
+    this.#standstill = standstill;
+    this.#notices = notices;
     this.#starter = new Starter(options.outlive, {
       onExit: (key, exit) => {
         const life = this.#byKey.get(key);
@@ -114,10 +144,15 @@ class Driver implements ProcessDriver {
     });
   }
 
+  get freezer(): Freezer {
+    return this.#standstill.freezer;
+  }
+
   async prepare(): Promise<void> {
     if (!this.#options.outlive) {
       const ended = await endStrays(this.#folder, this.#clock);
       if (ended > 0) this.#options.log.warn({ machines: ended }, "ended Machines that a killed node had left behind");
+      await this.#standstill.endOthers(new Set());
     }
     await this.#starter.warm();
   }
@@ -155,7 +190,7 @@ class Driver implements ProcessDriver {
       const { pid, startTime } = await started;
       life.pid = pid;
       life.startTime = startTime;
-      void this.#sizes.hold(machine, pid);
+      this.#standstill.hold(machine, life);
       return { pid };
     } catch (error) {
       this.#forget(life);
@@ -170,10 +205,10 @@ class Driver implements ProcessDriver {
     life.stopping = true;
     this.#signalMain(life, how.signal);
     // A suspended process takes its signal when it goes on.
-    if (life.suspended) await thawAll(this.#members(life));
+    await this.#standstill.resume(life, this.#members(life));
     if (await endsWithin(life, how.timeout, this.#clock)) return life.ended;
     this.#signalMain(life, "SIGKILL");
-    await killAll(this.#members(life), this.#clock, KILL_PATIENCE);
+    await this.#standstill.kill(life, this.#members(life), KILL_PATIENCE);
     if (await endsWithin(life, KILL_PATIENCE, this.#clock)) return life.ended;
     throw new AppError("PM07", `Machine ${id} did not end after SIGKILL: the kernel holds process ${life.pid}`);
   }
@@ -189,15 +224,14 @@ class Driver implements ProcessDriver {
     const life = this.#lives.get(id);
     if (life === undefined) throw new AppError("PM07", `Machine ${id} does not run`);
     await life.begun.catch(() => {});
-    await freezeAll(this.#members(life), this.#clock);
-    life.suspended = true;
+    life.suspended = await this.#standstill.suspend(life, this.#members(life));
   }
 
   async resume(id: MachineId): Promise<void> {
     const life = this.#lives.get(id);
     if (life === undefined) throw new AppError("PM07", `Machine ${id} does not run`);
-    await thawAll(this.#members(life));
-    life.suspended = false;
+    await this.#standstill.resume(life, this.#members(life));
+    life.suspended = undefined;
   }
 
   endpoint(machine: Machine, port: Port): readonly DialAddress[] {
@@ -231,16 +265,17 @@ class Driver implements ProcessDriver {
       const life = this.#begin(machine.id, record.generation, place, undefined);
       life.pid = record.pid;
       life.startTime = record.startTime;
-      const state = readProcess(record.pid)?.state;
-      life.suspended = state === "T" || state === "t";
+      life.suspended = this.#standstill.found(machine.id, record.pid);
       void this.#watch(life);
-      found.push({ id: machine.id, generation: life.generation, pid: life.pid, suspended: life.suspended });
+      const suspended = life.suspended !== undefined;
+      found.push({ id: machine.id, generation: life.generation, pid: life.pid, suspended });
     }
     // Places whose Machine this node does not know, or knows to have ended: another state folder, or one that was put back.
     const known = new Set(found.map((machine) => machine.id));
     for (const id of this.#options.plane.placed?.() ?? []) if (!known.has(id)) await this.#places.release(id);
     // Destroyed while we were away, or dead with children left.
     const ended = await endStrays(this.#folder, this.#clock, known);
+    await this.#standstill.endOthers(known);
     if (ended > 0) this.#options.log.warn({ machines: ended }, "ended what was left of Machines that no longer run");
     return found;
   }
@@ -267,6 +302,10 @@ class Driver implements ProcessDriver {
     return readLog(this.#machineFolder(id), options);
   }
 
+  logSince(id: MachineId, position: number | undefined, lines: number): Lot {
+    return linesSince(this.#machineFolder(id), position, lines);
+  }
+
   async runOnce(
     machine: Machine,
     argv: readonly string[],
@@ -282,7 +321,8 @@ class Driver implements ProcessDriver {
 
   async exec(machine: Machine, order: ExecOrder): Promise<ExecResult> {
     const life = this.#lives.get(machine.id);
-    if (life === undefined || life.suspended) throw new AppError("conflict", `Machine ${machine.id} does not run`);
+    if (life === undefined || life.suspended !== undefined)
+      throw new AppError("conflict", `Machine ${machine.id} does not run`);
     await life.begun.catch(() => {});
     const { folder, user: name } = machine.config;
     const user = await runsAs(machine);
@@ -310,7 +350,7 @@ class Driver implements ProcessDriver {
       );
     }
     await this.#starter.close();
-    await this.#sizes.close();
+    await this.#standstill.close();
     this.#lives.clear();
     this.#byKey.clear();
   }
@@ -321,19 +361,11 @@ class Driver implements ProcessDriver {
 
   #tellOfFiles({ app, config }: Machine): void {
     if (config.files.length > 0 && !this.#namespaces) {
-      this.#tellOnce(
+      this.#notices.tell(
         app,
         "[[files]] are not put in place in loopback mode, where Machines see the computer's own files",
       );
     }
-  }
-
-  #tellOnce(app: AppName, message: string): void {
-    if (this.#told.has(message)) return;
-    this.#told.add(message);
-    const { onNotice, log } = this.#options;
-    if (onNotice === undefined) log.warn({ app }, message);
-    else onNotice(app, message);
   }
 
   #begin(id: MachineId, generation: number, place: Place, key: number | undefined): Life {
@@ -370,13 +402,14 @@ class Driver implements ProcessDriver {
     await new Promise((resolve) => setImmediate(resolve));
     if (this.#lives.get(life.id) !== life) return;
     // Where the starter reports the end of a session, it has done it already.
-    const left = this.#namespaces || life.key === undefined;
-    if (left && !(await killAll(this.#members(life), this.#clock, KILL_PATIENCE))) {
+    const swept = !this.#namespaces && life.key !== undefined;
+    const members: SignalMembers = swept ? () => Promise.resolve([]) : this.#members(life);
+    if (!(await this.#standstill.kill(life, members, KILL_PATIENCE))) {
       this.#options.log.warn({ machine: life.id }, "some processes of a Machine did not end after SIGKILL");
     }
+    await this.#standstill.free(life);
     this.#forget(life);
     this.#lastExits.set(life.id, exit);
-    void this.#sizes.free(life.id);
     life.settle(exit);
     const said = life.stopping || (exit.code ?? 0) === 0 ? [] : lastWords(this.tail(life.id, 30));
     const explained = said.length === 0 ? exit : { ...exit, lastWords: said };

@@ -58,7 +58,7 @@ export class Starter {
     const request = ++this.#lastKey;
     await new Promise((resolve, reject) => {
       this.#sweeping.set(request, { resolve, reject });
-      this.#send({ op: "sweep", request, key: 0, signal: "SIGCONT" });
+      this.#send({ op: "sweep", request, key: 0 });
     });
   }
 
@@ -75,12 +75,12 @@ export class Starter {
     if (this.#child !== undefined) this.#send({ op: "signal", key, signal });
   }
 
-  /** To every process of a Machine without a namespace. Resolves to those found, with the state they had. */
-  sweep(key: number, signal: NodeJS.Signals): Promise<readonly { pid: number; state: string }[]> {
+  /** To every process of a Machine without a namespace; with no signal it only looks. Resolves to those found, with the state they had. */
+  sweep(key: number, signal: NodeJS.Signals | undefined): Promise<readonly { pid: number; state: string }[]> {
     const request = ++this.#lastKey;
     return new Promise((resolve, reject) => {
       this.#sweeping.set(request, { resolve, reject });
-      this.#send({ op: "sweep", request, key, signal });
+      this.#send({ op: "sweep", request, key, ...(signal === undefined ? {} : { signal }) });
     });
   }
 

@@ -19,8 +19,8 @@ export interface StartOrder {
 export type Order =
   | StartOrder
   | { readonly op: "signal"; readonly key: number; readonly signal: NodeJS.Signals }
-  /** Sends a signal to every process of a Machine without a namespace and reports whom it found. */
-  | { readonly op: "sweep"; readonly request: number; readonly key: number; readonly signal: NodeJS.Signals };
+  /** Sends a signal, if there is one, to every process of a Machine without a namespace and reports whom it found. */
+  | { readonly op: "sweep"; readonly request: number; readonly key: number; readonly signal?: NodeJS.Signals };
 
 export type Report =
   | { readonly op: "started"; readonly key: number; readonly pid: number; readonly startTime: number }

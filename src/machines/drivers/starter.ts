@@ -123,7 +123,7 @@ process.on("message", (message) => {
     case "sweep": {
       const child = children.get(order.key);
       const found = child === undefined ? [] : familyOf(child.mark);
-      for (const { pid } of found) trySignal(pid, order.signal);
+      if (order.signal !== undefined) for (const { pid } of found) trySignal(pid, order.signal);
       report({ op: "swept", request: order.request, found: found.map(({ pid, state }) => ({ pid, state })) });
       break;
     }

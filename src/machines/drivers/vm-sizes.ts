@@ -1,39 +1,22 @@
-import type { AppName } from "../../core/ids.ts";
-import type { Machine } from "../../registry/model.ts";
-import { Cgroups } from "./cgroups.ts";
+import type { Guest } from "../../config/model.ts";
+import type { Controller } from "./cgroup-tree.ts";
 
-/** Holds Machines to the sizes of their `[[vm]]` where the kernel lets us, and tells where it does not. */
-export class VmSizes {
-  readonly #stateDir: string;
-  readonly #tell: (app: AppName, message: string) => void;
-  /** Looked for when the first Machine names a size. */
-  #groups: ReturnType<typeof Cgroups.open> | undefined;
-
-  /** `tell` is to say each message once. */
-  constructor(stateDir: string, tell: (app: AppName, message: string) => void) {
-    this.#stateDir = stateDir;
-    this.#tell = tell;
-  }
-
-  /** After the start, which does not wait for it: moving a process into a group takes the kernel milliseconds. */
-  async hold({ id, app, config }: Machine, pid: number): Promise<void> {
-    const { guest } = config;
-    if (guest.cpus === undefined && guest.memoryMb === undefined) return;
-    this.#groups ??= Cgroups.open(this.#stateDir);
-    const groups = await this.#groups;
-    const why = groups.ok ? await groups.value.join(id, guest, pid).catch(String) : groups.error;
-    if (why === undefined) return;
-    this.#tell(app, `[[vm]] sizes are told to Machines (FLY_VM_MEMORY_MB) but not enforced: ${why}`);
-  }
-
-  /** When nothing of it runs any more. */
-  async free(machine: Machine["id"]): Promise<void> {
-    const groups = await this.#groups;
-    if (groups?.ok === true) await groups.value.leave(machine);
-  }
-
-  async close(): Promise<void> {
-    const groups = await this.#groups;
-    if (groups?.ok === true) await groups.value.close();
-  }
+/**
+ * What is to be said of a `[[vm]]` size that the kernel does not hold a Machine to. `how`: what its group can be limited in, or
+ * why it has none.
+ */
+export function unenforced(
+  guest: Guest,
+  how: { readonly controllers: readonly Controller[]; readonly where: string } | string,
+): string | undefined {
+  const wanted: readonly (Controller | undefined)[] = [
+    guest.cpus === undefined ? undefined : "cpu",
+    guest.memoryMb === undefined ? undefined : "memory",
+  ];
+  const names = wanted.filter((name) => name !== undefined);
+  const lacking = typeof how === "string" ? names : names.filter((name) => !how.controllers.includes(name));
+  if (lacking.length === 0) return undefined;
+  const what = lacking.join(" and ");
+  const why = typeof how === "string" ? how : `cgroup v2 has no controller for ${what} in ${how.where}`;
+  return `[[vm]] sizes are told to Machines (FLY_VM_MEMORY_MB), but ${what} ${lacking.length > 1 ? "are" : "is"} not enforced: ${why}`;
 }

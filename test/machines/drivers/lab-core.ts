@@ -9,6 +9,7 @@ import { readProcess } from "../../../src/machines/drivers/processes.ts";
 import { connectOuter } from "../../../src/network/linux/core-side.ts";
 import { createLinuxPlane } from "../../../src/network/linux/plane.ts";
 import { probeLab } from "../../../src/network/linux/probe.ts";
+import { standsStill } from "../../support/stands-still.ts";
 import { ENVIRONMENT, nodeMachine, quietLog, shellMachine, until } from "./machine-fixture.ts";
 
 const outer = await connectOuter();
@@ -40,7 +41,7 @@ const said = await new Promise<string>((resolve, reject) => {
 });
 const child = Number(said.split(" ")[3]);
 await driver.suspend(server.id);
-const suspended = [pid, child].map((p) => readProcess(p)?.state);
+const suspended = [pid, child].map(standsStill);
 await driver.resume(server.id);
 const exit = await driver.stop(server.id, { signal: "SIGTERM", timeout: ms(20_000) });
 const left = [pid, child].map((p) => readProcess(p)?.state).filter((state) => state !== undefined && state !== "Z");

@@ -9,7 +9,7 @@ import { NO_LAB } from "../../network/support/possible.ts";
 interface Told {
   readonly pid: number;
   readonly said: string;
-  readonly suspended: readonly string[];
+  readonly suspended: readonly boolean[];
   readonly exit: unknown;
   readonly left: readonly unknown[];
   readonly output: readonly string[];
@@ -34,7 +34,7 @@ test.skipIf(NO_LAB).each(USERS)("in a real lab of user %i a Machine starts, answ
     outer.once("exit", (code) => reject(new Error(`the lab ended with ${code}`)));
   });
   expect(told.said).toContain(`pid ${told.pid} child`);
-  expect(told.suspended).toEqual(["T", "T"]);
+  expect(told.suspended).toEqual([true, true]);
   expect(told).toMatchObject({ exit: { code: 9 }, left: [] });
   // The volume is there, the state folder is not, and no capability is left (root keeps a bounded set).
   expect(told.output.slice(0, 2)).toEqual(["good day", "0"]);

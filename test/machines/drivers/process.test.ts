@@ -1,22 +1,25 @@
+import { execFileSync } from "node:child_process";
 import { createServer } from "node:net";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../src/core/clock.ts";
 import { ms } from "../../../src/core/units.ts";
+import { Cgroups } from "../../../src/machines/drivers/cgroups.ts";
 import { readLife } from "../../../src/machines/drivers/life-file.ts";
 import { isSameProcess, listProcesses, readProcess } from "../../../src/machines/drivers/processes.ts";
 import { createProcessDriver, type ProcessDriver } from "../../../src/machines/drivers/process.ts";
 import type { Machine } from "../../../src/registry/model.ts";
-import { driverContract, type Behaviour } from "../driver.contract.ts";
+import { driverContract, type Behaviour, type DriverHarness } from "../driver.contract.ts";
+import { standsStill } from "../../support/stands-still.ts";
 import * as fixture from "./machine-fixture.ts";
 
 const { nodeMachine, shellMachine, machineWith, until, exitOf, ENVIRONMENT } = fixture;
 const HOW = { signal: "SIGTERM", timeout: ms(20_000) } as const;
 
-async function bareDriver(stateDir: string): Promise<ProcessDriver> {
+async function bareDriver(stateDir: string, freezer?: "signals"): Promise<ProcessDriver> {
   const plane = fixture.barePlane();
-  return createProcessDriver({ plane, stateDir, clock: systemClock, outlive: false, log: fixture.quietLog });
+  return createProcessDriver({ plane, stateDir, clock: systemClock, outlive: false, log: fixture.quietLog, freezer });
 }
 
 const SCRIPTS: Record<Exclude<Behaviour, "missing">, string> = {
@@ -29,8 +32,11 @@ const shared = fixture.temporaryFolder();
 afterAll(() => shared.remove());
 
 let stateNumber = 0;
-driverContract("the process driver", async () => {
-  const driver = await bareDriver(join(shared.path, `contract-${++stateNumber}`));
+driverContract("the process driver", () => harness());
+driverContract("the process driver, by signals alone,", () => harness("signals"));
+
+async function harness(freezer?: "signals"): Promise<DriverHarness> {
+  const driver = await bareDriver(join(shared.path, `contract-${++stateNumber}`), freezer);
   return {
     driver,
     machine: (behaviour) =>
@@ -43,9 +49,10 @@ driverContract("the process driver", async () => {
     },
     close: () => driver.close(),
   };
-});
+}
 const starts = new Map<string, number>();
 
+const groups = await Cgroups.open(`test of ${process.pid}`);
 describe("the process driver", () => {
   let driver: ProcessDriver;
   beforeAll(async () => {
@@ -53,9 +60,9 @@ describe("the process driver", () => {
   });
   afterAll(() => driver.close());
 
-  async function saying(machine: Machine, text: string, env: Record<string, string> = ENVIRONMENT): Promise<number> {
-    const { pid } = await driver.start(machine, 1, env);
-    await until(`it says ${text}`, () => driver.tail(machine.id, 100).includes(text));
+  async function saying(machine: Machine, text: string, on = driver): Promise<number> {
+    const { pid } = await on.start(machine, 1, ENVIRONMENT);
+    await until(`it says ${text}`, () => on.tail(machine.id, 100).includes(text));
     return pid ?? 0;
   }
 
@@ -153,31 +160,71 @@ describe("the process driver", () => {
     expect(left.map((info) => processState(info.pid)).filter((state) => state !== "gone")).toEqual([]);
   });
 
-  test("suspend stops every process of a Machine, and its memory is kept", async () => {
+  const MEANS = [undefined, "signals"] as const;
+  test.each(MEANS)("suspend (%s) stops every process of a Machine, and its memory is kept", async (freezer) => {
+    const own = await bareDriver(join(shared.path, `suspends-${freezer}`), freezer);
+    onTestFinished(() => own.close());
     const machine = nodeMachine(
       `const {spawn}=require("child_process"); let n=0;
        const c=spawn(process.execPath,["-e","setInterval(()=>{},5);console.log('child')"],{detached:true,stdio:"inherit"});
        setInterval(()=>{n++; if(n%20===0) console.log("count "+n)},1); console.log("pid "+c.pid)`,
     );
-    const pid = await saying(machine, "child");
+    const pid = await saying(machine, "child", own);
     const child = Number(
-      driver
+      own
         .tail(machine.id, 100)
         .find((line) => line.startsWith("pid"))
         ?.split(" ")[1],
     );
-    await until("it counts", () => driver.tail(machine.id, 1)[0]?.startsWith("count"));
-    await driver.suspend(machine.id);
-    expect([pid, child].map((p) => readProcess(p)?.state)).toEqual(["T", "T"]);
-    const before = counted(driver.tail(machine.id, 1)[0]);
-    await driver.resume(machine.id);
+    await until("it counts", () => own.tail(machine.id, 1)[0]?.startsWith("count"));
+    await own.suspend(machine.id);
+    expect([pid, child].map(standsStill)).toEqual([true, true]);
+    const before = counted(own.tail(machine.id, 1)[0]);
+    await own.resume(machine.id);
     const after = await until("it goes on", () => {
-      const now = counted(driver.tail(machine.id, 1)[0]);
+      const now = counted(own.tail(machine.id, 1)[0]);
       return now > before && now;
     });
     expect(after).toBeGreaterThan(before);
-    await driver.stop(machine.id, HOW);
+    await own.stop(machine.id, HOW);
     expect([pid, child].map(processState)).toEqual(["gone", "gone"]);
+  });
+
+  test.skipIf(!groups.ok && process.env["CI"] !== "true")(
+    `a process that hides from everything but its control group is suspended and ended${groups.ok ? "" : ` (${groups.error})`}`,
+    async () => {
+      expect(driver.freezer).toMatchObject({ kind: "cgroup" });
+      const place =
+        "echo ready; read go < go; exec env -i setsid sh -c 'sleep 1000 > /dev/null 2>&1 & echo $! > hidden'";
+      const folder = join(shared.path, "hides");
+      mkdirSync(folder);
+      execFileSync("mkfifo", [join(folder, "go")]);
+      const machine = shellMachine(`(${place}) & trap 'exit 0' TERM; sleep 1000 & wait`, { folder });
+      const pid = await saying(machine, "ready");
+      const family = (): number[] => [pid, ...listProcesses().flatMap((one) => (one.parent === pid ? one.pid : []))];
+      const grouped = (one: number): boolean => readFileSync(`/proc/${one}/cgroup`, "utf8").includes(machine.id);
+      await until("they are in its group", () => family().length === 3 && family().every(grouped));
+      writeFileSync(join(folder, "go"), "\n");
+      const hidden = await until(
+        "it hides",
+        () => existsSync(join(folder, "hidden")) && Number(readFileSync(join(folder, "hidden"), "utf8")),
+      );
+      await driver.suspend(machine.id);
+      expect([pid, hidden].map(standsStill)).toEqual([true, true]);
+      await driver.resume(machine.id);
+      expect([pid, hidden].map(standsStill)).toEqual([false, false]);
+      await driver.stop(machine.id, HOW);
+      expect([pid, hidden].map(processState)).toEqual(["gone", "gone"]);
+    },
+  );
+
+  test("a suspended Machine that is killed from outside has ended, and tells so", async () => {
+    const machine = shellMachine(SCRIPTS.runs);
+    const pid = await saying(machine, "ready");
+    await driver.suspend(machine.id);
+    const exit = exitOf(driver, machine.id, 1);
+    process.kill(pid, "SIGKILL");
+    expect(await exit).toEqual({ code: undefined, signal: "SIGKILL" });
   });
 
   test("a Machine listens on the port that loopback mode gives it, and is reached there", async () => {
