@@ -1,5 +1,11 @@
 import { Cgroups } from "../machines/drivers/cgroups.ts";
-import type { Finding } from "./doctor.ts";
+
+interface Finding {
+  readonly what: string;
+  readonly ok: boolean;
+  readonly detail: string;
+  readonly remedy?: string;
+}
 
 /** How a node that this user starts would suspend Machines, and whether it could hold them to their sizes. */
 export async function controlGroups(): Promise<Finding> {
