@@ -320,6 +320,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       why: (id) => machines.why(id),
       receipt: (id) => machines.receipt(id),
       logs: (id, how) => driver.readLog(id, how),
+      logSince: (id, position, lines) => driver.logSince(id, position, lines),
       client: async (network) => {
         if (mode === "loopback") {
           throw new AppError(

@@ -79,6 +79,11 @@ export type SystemEvent =
     }
   /** A `release_command` begins; the app's Machines start after it. A failure is a `problem`. */
   | { readonly event: "release"; readonly app: string; readonly command: readonly string[] }
+  /** The node goes down, and lets what is in use finish first. Not when nothing is. */
+  | {
+      readonly event: "draining";
+      readonly apps: readonly { readonly app: string; readonly connections: number; readonly requests: number }[];
+    }
   | { readonly event: "reload"; readonly changed: readonly string[] }
   | { readonly event: "problem"; readonly code: string; readonly message: string; readonly app?: string };
 

@@ -91,13 +91,15 @@ export class MachineScope {
     return machine;
   }
 
-  show(machine: Machine): MachineJson {
+  /** `nonce`: of the lease that the caller took with this call. */
+  show(machine: Machine, nonce?: string): MachineJson {
     const { registry, leases, history } = this.#options;
     return machineJson(machine, {
       status: registry.view.status(machine.id),
       state: this.states.of(machine.id),
       events: history.of(machine),
-      nonce: leases.current(machine.id)?.nonce,
+      lease: leases.current(machine.id),
+      nonce,
     });
   }
 

@@ -1,6 +1,18 @@
 import { formatDuration } from "../config/duration.ts";
 import type { Check, Service, ServicePort } from "../config/model.ts";
-import type { App, FlycastAddress, Machine, MachineConfig, MachineStatus, Organisation } from "../registry/model.ts";
+import { DEFAULT_NETWORK } from "../core/ids.ts";
+import { networkCidr } from "../network/address.ts";
+import type {
+  App,
+  FlycastAddress,
+  Machine,
+  MachineConfig,
+  MachineStatus,
+  Network,
+  Organisation,
+} from "../registry/model.ts";
+import type { Lease } from "./leases.ts";
+import { imageOf } from "./releases.ts";
 import type { AppJson, IpJson, MachineJson, MachineSummaryJson } from "./platform-schemas.ts";
 
 /** An event in a Machine's history, newest first in lists. `timestamp` in milliseconds. */
@@ -19,12 +31,14 @@ export interface MachineView {
   readonly state: string;
   /** Newest first. */
   readonly events: readonly MachineHistoryEntry[];
-  /** Of the lease that somebody holds on it. */
+  /** The lease that somebody holds on it. */
+  readonly lease?: Lease | undefined;
+  /** Of the lease, for whoever took it with this call. */
   readonly nonce?: string | undefined;
 }
 
 /** A Machine in the platform's JSON (reference §10.3). */
-export function machineJson(machine: Machine, { status, state, events, nonce }: MachineView): MachineJson {
+export function machineJson(machine: Machine, { status, state, events, lease, nonce }: MachineView): MachineJson {
   return {
     ...machineSummary(machine, status, state),
     config: configJson(machine.config),
@@ -36,6 +50,15 @@ export function machineJson(machine: Machine, { status, state, events, nonce }: 
       updated_at: new Date(check.updatedAt).toISOString(),
     })),
     ...(nonce === undefined ? {} : { nonce }),
+    ...(lease === undefined
+      ? {}
+      : {
+          lease: {
+            owner: lease.owner,
+            description: lease.description,
+            expires_at: Math.floor(lease.expiresAt / 1000),
+          },
+        }),
     // Clients hide Machines whose host is not "ok".
     host_status: "ok",
   };
@@ -48,7 +71,7 @@ export function machineSummary(machine: Machine, status: MachineStatus, state: s
     name: machine.name,
     state,
     region: machine.region,
-    image_ref: imageRef(machine.config.raw),
+    image_ref: imageRef(machine.config),
     instance_id: machine.instance,
     version: machine.instance,
     private_ip: machine.address,
@@ -59,9 +82,8 @@ export function machineSummary(machine: Machine, status: MachineStatus, state: s
 }
 
 /** An image that the client named is given back as such, though none is run. */
-function imageRef(raw: unknown): MachineJson["image_ref"] {
-  const image = typeof raw === "object" && raw !== null && "image" in raw ? raw.image : undefined;
-  const match = /^(?:([^/]*[.:][^/]*)\/)?([^:@]+)(?::([^@]*))?(?:@(.*))?$/.exec(typeof image === "string" ? image : "");
+function imageRef(config: MachineConfig): MachineJson["image_ref"] {
+  const match = /^(?:([^/]*[.:][^/]*)\/)?([^:@]+)(?::([^@]*))?(?:@(.*))?$/.exec(imageOf(config));
   return {
     registry: match?.[1] ?? "",
     repository: match?.[2] ?? "process",
@@ -150,6 +172,7 @@ export function appJson(app: App, organisation: Organisation | undefined, networ
     name: app.name,
     internal_numeric_id: app.number,
     network,
+    network_cidr: networkCidr(app.network),
     status: machines === 0 ? "pending" : "deployed",
     machine_count: machines,
     volume_count: 0,
@@ -163,12 +186,17 @@ export function appJson(app: App, organisation: Organisation | undefined, networ
   };
 }
 
-export function ipJson(address: FlycastAddress): IpJson {
+export function ipJson(address: FlycastAddress, network: Network | undefined): IpJson {
   return {
     ip: address.address,
     region: "global",
     service_name: "",
     shared: false,
+    egress: false,
+    network:
+      network === undefined
+        ? null
+        : { name: network.name === DEFAULT_NETWORK ? "" : network.name, org_slug: network.org },
     created_at: new Date(address.createdAt).toISOString(),
   };
 }

@@ -136,6 +136,7 @@ export const launchSchema = z
     skip_launch: z.boolean().nullish(),
     skip_service_registration: z.boolean().nullish(),
     lease_ttl: z.number().int().min(0).nullish(),
+    current_version: z.string().max(64).nullish(),
   })
   .openapi("LaunchInput");
 
@@ -182,7 +183,10 @@ const machineFields = {
       updated_at: z.iso.datetime(),
     }),
   ),
+  /** Only in the answer of whoever took the lease with the same call. */
   nonce: z.string().optional(),
+  /** Who holds its lease. */
+  lease: z.object({ owner: z.string(), description: z.string(), expires_at: z.number().int() }).optional(),
   host_status: z.literal("ok"),
 };
 
@@ -200,6 +204,7 @@ export const appSchema = z
     name: z.string(),
     internal_numeric_id: z.number().int(),
     network: z.string(),
+    network_cidr: z.string(),
     status: z.string(),
     machine_count: z.number().int(),
     volume_count: z.number().int(),
@@ -225,6 +230,9 @@ export const ipSchema = z
     region: z.string(),
     service_name: z.string(),
     shared: z.boolean(),
+    egress: z.boolean(),
+    /** Where its clients are; an empty name is the organisation's default network. */
+    network: z.object({ name: z.string(), org_slug: z.string() }).nullable(),
     created_at: z.iso.datetime(),
   })
   .openapi("IPAssignment");

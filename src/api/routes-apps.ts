@@ -10,11 +10,11 @@ import {
 } from "../core/ids.ts";
 import { parseIp6 } from "../network/address.ts";
 import type { Registry } from "../registry/commands.ts";
-import type { App } from "../registry/model.ts";
+import type { App, FlycastAddress } from "../registry/model.ts";
 import { findApp, mayUse, sortedVisibleApps, valid } from "./lookup.ts";
 import { appParam, json, newRouter, queryFlag, refused, type Router } from "./openapi.ts";
 import { appJson, ipJson } from "./platform-json.ts";
-import { allocateSchema, appSchema, createAppSchema, ipSchema, type AppJson } from "./platform-schemas.ts";
+import { allocateSchema, appSchema, createAppSchema, ipSchema, type AppJson, type IpJson } from "./platform-schemas.ts";
 import type { Principal } from "./tokens.ts";
 
 /** `/v1/apps` and `/v1/apps/{app}/ip_assignments` (reference §10.3, §6.4). */
@@ -29,11 +29,15 @@ export function appRoutes(registry: Registry, destroyApp: (app: App) => Promise<
       view.machinesOf(app.name).length,
     );
 
+  const showIp = (address: FlycastAddress): IpJson => ipJson(address, view.network(address.network));
+
   routes.openapi(
     createRoute({
       method: "get",
       path: "/apps",
-      request: { query: z.looseObject({ org_slug: z.string().max(63).optional() }) },
+      request: {
+        query: z.looseObject({ org_slug: z.string().max(63).optional(), app_role: z.string().max(63).optional() }),
+      },
       responses: {
         200: {
           description: "the apps of an organisation",
@@ -43,9 +47,11 @@ export function appRoutes(registry: Registry, destroyApp: (app: App) => Promise<
       },
     }),
     (c) => {
-      const { org_slug: org } = c.req.valid("query");
+      const { org_slug: org, app_role: role } = c.req.valid("query");
       const apps = sortedVisibleApps(view, c.get("principal"))
         .filter((app) => org === undefined || org === "" || app.org === org)
+        // No app here has one of the platform's roles, such as that of its old Postgres clusters.
+        .filter(() => role === undefined || role === "")
         .map(show);
       return c.json({ total_apps: apps.length, apps }, 200);
     },
@@ -106,7 +112,7 @@ export function appRoutes(registry: Registry, destroyApp: (app: App) => Promise<
     }),
     (c) => {
       const app = findApp(view, c.get("principal"), c.req.valid("param").app);
-      return c.json({ ips: view.addressesOf(app.name).map(ipJson) }, 200);
+      return c.json({ ips: view.addressesOf(app.name).map(showIp) }, 200);
     },
   );
 
@@ -121,13 +127,8 @@ export function appRoutes(registry: Registry, destroyApp: (app: App) => Promise<
       const principal = c.get("principal");
       const app = findApp(view, principal, c.req.valid("param").app);
       const body = c.req.valid("json");
-      if (body.type !== "private_v6") {
-        throw new AppError(
-          "unsupported",
-          `addresses of type "${body.type}" are public; this node has private ones only: private_v6`,
-        );
-      }
-      return c.json(ipJson(await allocate(registry, principal, app, body.org_slug ?? "", body.network ?? "")), 200);
+      refusePublic(body.type);
+      return c.json(showIp(await allocate(registry, principal, app, body.org_slug ?? "", body.network ?? "")), 200);
     },
   );
 
@@ -178,6 +179,16 @@ export async function allocate(
     );
   }
   return registry.commands.allocateAddress(app.name, network.id);
+}
+
+/** @errors unsupported */
+export function refusePublic(type: unknown): void {
+  if (type === "private_v6" || type === "private") return;
+  throw new AppError(
+    "unsupported",
+    `addresses of type "${String(type).slice(0, 32)}" are public; this node has private ones only: private_v6 ` +
+      "(flyctl ips allocate-v6 --private; flyctl deploy --flycast or --no-public-ips)",
+  );
 }
 
 function ownOrg(principal: Principal, slug: string | null | undefined): OrgSlug {

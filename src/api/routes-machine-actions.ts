@@ -6,7 +6,7 @@ import { ms, seconds } from "../core/units.ts";
 import type { Machine } from "../registry/model.ts";
 import { bodyOf, type MachineRoutesOptions, type MachineScope, type StopWish } from "./machine-scope.ts";
 import { WAITABLE } from "./machine-states.ts";
-import { done, json, machineParam, newRouter, refused, type Router } from "./openapi.ts";
+import { json, machineParam, newRouter, refused, type Router } from "./openapi.ts";
 import { toDuration, toSignal } from "./platform-values.ts";
 import type { ApiEnv } from "./server.ts";
 
@@ -26,7 +26,7 @@ const OK: Outcome = { ok: true };
 
 /** What one may do to a Machine, and to wait for what comes of it (reference §10.3). */
 export function actionRoutes(options: MachineRoutesOptions, scope: MachineScope): Router {
-  const { registry, machines } = options;
+  const { registry, machines, history } = options;
   const { commands } = registry;
   const routes = newRouter();
 
@@ -96,20 +96,34 @@ export function actionRoutes(options: MachineRoutesOptions, scope: MachineScope)
           from_event_id: z.string().max(64).optional(),
         }),
       },
-      responses: { 200: done, default: refused },
+      responses: {
+        200: {
+          description: "it is so, or was replaced",
+          content: json(
+            z.object({ ok: z.literal(true), state: z.string(), version: z.string(), event_id: z.string() }),
+          ),
+        },
+        default: refused,
+      },
     }),
     async (c) => {
       const machine = scope.findEver(c);
+      const reached = (state: string, at: string) => ({
+        ok: true as const,
+        state,
+        version: at,
+        event_id: history.of(machine)[0]?.id ?? "",
+      });
       const { version, instance_id: instance, timeout } = c.req.valid("query");
       const states = waitStates(c.req.queries("state"));
       const wanted = version || instance || machine.instance;
       if (wanted !== machine.instance) {
-        if (states.has("replaced")) return c.json({ ok: true }, 200);
+        if (states.has("replaced")) return c.json(reached("replaced", wanted), 200);
         // The platform's client tries again when it reads this.
         throw new AppError("conflict", `version ${wanted} of Machine ${machine.id} is currently replaced`);
       }
       await scope.states.wait(machine.id, states, waitTime(timeout), c.req.raw.signal);
-      return c.json({ ok: true }, 200);
+      return c.json(reached(scope.states.of(machine.id), machine.instance), 200);
     },
   );
   return routes;

@@ -9,7 +9,7 @@ import { findApp, valid } from "./lookup.ts";
 import { MachineScope, NONCE, type MachineRoutesOptions } from "./machine-scope.ts";
 import { appParam, done, isSet, json, machineParam, newRouter, queryFlag, refused, type Router } from "./openapi.ts";
 import { fromPlatform } from "./platform-config.ts";
-import { machineSummary } from "./platform-json.ts";
+import { configJson, machineSummary } from "./platform-json.ts";
 import { launchSchema, listedMachineSchema, machineEventSchema, machineSchema } from "./platform-schemas.ts";
 
 const base = "/apps/{app}/machines";
@@ -90,10 +90,12 @@ export function machineRoutes(options: MachineRoutesOptions): Router {
         name: input.name || undefined,
         cordoned: input.skip_service_registration ?? false,
       });
-      if (input.lease_ttl) leases.acquire(machine.id, input.lease_ttl, "api", undefined, "");
+      const nonce = input.lease_ttl
+        ? leases.acquire(machine.id, input.lease_ttl, "api", undefined, "").nonce
+        : undefined;
       // Whether it comes up is told by its state, which clients wait for.
       if (input.skip_launch !== true) void machines.start(machine.id, "created through the API").catch(() => undefined);
-      return c.json(scope.show(machine), 200);
+      return c.json(scope.show(machine, nonce), 200);
     },
   );
 
@@ -119,13 +121,17 @@ export function machineRoutes(options: MachineRoutesOptions): Router {
       const app = findApp(view, c.get("principal"), machine.app);
       const input = c.req.valid("json");
       const { id } = machine;
+      if (input.current_version && input.current_version !== machine.instance)
+        throw new AppError("conflict", `the version of Machine ${id} is ${machine.instance} by now`);
       const config =
         input.config === undefined
           ? machine.config
           : fromPlatform(input.config, () => options.home(app), machine.config);
       const before = view.status(id).state;
       const updated = await commands.updateMachine(id, { config, ...(input.name ? { name: input.name } : {}) });
-      if (input.lease_ttl) leases.acquire(id, input.lease_ttl, "api", c.req.header(NONCE), "");
+      const nonce = input.lease_ttl
+        ? leases.acquire(id, input.lease_ttl, "api", c.req.header(NONCE), "").nonce
+        : undefined;
       const because = "updated through the API";
       const isNew = updated.instance !== machine.instance;
       // The memory that a suspended Machine keeps is that of the old version.
@@ -136,7 +142,7 @@ export function machineRoutes(options: MachineRoutesOptions): Router {
         const work = input.skip_launch === true ? machines.stop(id, { because }) : machines.restart(id, { because });
         void scope.states.during(id, "replacing", work).catch(() => undefined);
       }
-      return c.json(scope.show(updated), 200);
+      return c.json(scope.show(updated, nonce), 200);
     },
   );
 
@@ -169,6 +175,25 @@ export function machineRoutes(options: MachineRoutesOptions): Router {
       },
     }),
     (c) => c.json([...history.of(scope.findEver(c))], 200),
+  );
+
+  routes.openapi(
+    createRoute({
+      method: "get",
+      path: `${base}/{id}/versions`,
+      request: { params: machineParam },
+      responses: {
+        200: {
+          description: "its newest version alone: older ones are not kept",
+          content: json(z.array(z.object({ version: z.string(), user_config: machineSchema.shape.config }))),
+        },
+        default: refused,
+      },
+    }),
+    (c) => {
+      const { instance, config } = scope.findEver(c);
+      return c.json([{ version: instance, user_config: configJson(config) }], 200);
+    },
   );
   return routes;
 }

@@ -1,11 +1,12 @@
 import { createRoute, z } from "@hono/zod-openapi";
+import type { Clock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
 import { PERSONAL_ORG, parseOrgSlug } from "../core/ids.ts";
 import type { Organisation } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
 import { findApp, mayUse, sortedVisibleApps, valid } from "./lookup.ts";
 import { appParam, json, newRouter, queryFlag, refused, type Router } from "./openapi.ts";
-import { currentRelease, type Release } from "./releases.ts";
+import { currentRelease, nextRelease, parseReleaseId, type Release } from "./releases.ts";
 
 const organization = z
   .object({
@@ -29,15 +30,17 @@ const release = z
     stable: z.boolean(),
     in_progress: z.boolean(),
     status: z.string(),
+    /** In capitals. */
     strategy: z.string(),
-    user: z.looseObject({}),
+    /** Who made it, as text: clients cannot read the whole release otherwise. */
+    user: z.string(),
     created_at: z.iso.datetime(),
     image_ref: z.string(),
   })
   .openapi("Release");
 
 /** `/api/v1`: what the platform's command line asks its second API (reference §10.5, UIEX). */
-export function uiexRoutes(view: RegistryView): Router {
+export function uiexRoutes(view: RegistryView, clock: Clock): Router {
   const routes = newRouter();
 
   routes.openapi(
@@ -124,15 +127,17 @@ export function uiexRoutes(view: RegistryView): Router {
       method: "post",
       path: "/releases",
       request: {
-        body: { content: json(z.looseObject({ app_name: z.string().max(63) })), required: true },
+        body: {
+          content: json(z.looseObject({ app_name: z.string().max(63), image: z.string().max(1024).nullish() })),
+          required: true,
+        },
       },
-      responses: { 201: { description: "noted", content: json(release) }, default: refused },
+      responses: { 201: { description: "noted", content: json(z.object({ release })) }, default: refused },
     }),
     (c) => {
-      const { name } = findApp(view, c.get("principal"), c.req.valid("json").app_name);
-      // Clients number what they are about to deploy; it becomes a release when Machines have it.
-      const version = (currentRelease(view, name)?.version ?? 0) + 1;
-      return c.json(releaseJson({ id: `${name}.${version}`, version, createdAt: new Date().toISOString() }), 201);
+      const { app_name: app, image } = c.req.valid("json");
+      const { name } = findApp(view, c.get("principal"), app);
+      return c.json({ release: releaseJson(nextRelease(view, name, image ?? "", clock.wall())) }, 201);
     },
   );
   routes.openapi(
@@ -141,15 +146,17 @@ export function uiexRoutes(view: RegistryView): Router {
       path: "/releases/{id}",
       request: {
         params: z.object({ id: z.string().max(128) }),
-        body: { content: json(z.looseObject({})), required: true },
+        body: { content: json(z.looseObject({ status: z.string().max(64).nullish() })), required: true },
       },
       responses: { 200: { description: "noted", content: json(release) }, default: refused },
     }),
     (c) => {
       const { id } = c.req.valid("param");
-      const [, app = "", version = "0"] = /^([a-z0-9-]+)\.(\d{1,9})$/.exec(id) ?? [];
+      const { app, version } = parseReleaseId(id);
       findApp(view, c.get("principal"), app);
-      return c.json(releaseJson({ id, version: Number(version), createdAt: new Date().toISOString() }), 200);
+      const createdAt = new Date(clock.wall()).toISOString();
+      const status = c.req.valid("json").status || "complete";
+      return c.json({ ...releaseJson({ id, version, createdAt, imageRef: "" }), status }, 200);
     },
   );
   return routes;
@@ -171,16 +178,16 @@ function organizationJson(org: Organisation): z.infer<typeof organization> {
   };
 }
 
-function releaseJson({ id, version, createdAt }: Release): z.infer<typeof release> {
+function releaseJson({ id, version, createdAt, imageRef }: Release): z.infer<typeof release> {
   return {
     id,
     version,
     stable: true,
     in_progress: false,
     status: "complete",
-    strategy: "rolling",
-    user: {},
+    strategy: "ROLLING",
+    user: "",
     created_at: createdAt,
-    image_ref: "",
+    image_ref: imageRef,
   };
 }

@@ -11,16 +11,19 @@ import { seconds, type Milliseconds } from "../core/units.ts";
 import type { App } from "../registry/model.ts";
 import { Connections } from "./connections.ts";
 import { admit, type Via } from "./gate.ts";
-import type { GraphqlDeps } from "./graphql/resolvers.ts";
+import type { GraphqlDeps } from "./graphql/asked.ts";
 import { graphqlRoute } from "./graphql/route.ts";
 import type { MachineRoutesOptions } from "./machine-scope.ts";
 import { newRouter } from "./openapi.ts";
 import { problem } from "./problem.ts";
 import { RateLimit, type Rate } from "./rate-limit.ts";
+import { appLogRoutes, type LogSince } from "./routes-app-logs.ts";
 import { appRoutes } from "./routes-apps.ts";
+import { buildRoutes } from "./routes-builds.ts";
 import { flycastRoutes, type FlycastDeps } from "./routes-flycast.ts";
 import { machineRoutes } from "./routes-machines.ts";
 import { missingRoutes } from "./routes-missing.ts";
+import { orgRoutes } from "./routes-orgs.ts";
 import { platformRoutes } from "./routes-platform.ts";
 import { wireGuardRoutes } from "./routes-wireguard.ts";
 import { secretRoutes } from "./routes-secrets.ts";
@@ -40,6 +43,7 @@ export interface ApiOptions extends FlycastDeps, MachineRoutesOptions {
   /** The node's own token, from the state folder. */
   readonly nodeToken: string;
   readonly secrets: Secrets;
+  readonly logSince: LogSince;
   readonly metrics: () => Promise<string>;
   readonly ready: () => boolean;
   /** The network of a caller inside, by its source address. */
@@ -126,8 +130,11 @@ export function createApi(options: ApiOptions): Api {
   app.route("/v1", machineRoutes(options));
   app.route("/v1", platformRoutes(options.regions, options.nodeRegion));
   app.route("/v1", secretRoutes(view, options.secrets));
+  app.route("/v1", orgRoutes(view, options.history));
   app.route("/v1", missingRoutes(view));
-  app.route("/api/v1", uiexRoutes(view));
+  app.route("/api/v1", uiexRoutes(view, options.clock));
+  app.route("/api/v1", buildRoutes(view, options.clock));
+  app.route("/api/v1", appLogRoutes(view, options.logSince));
   app.route("/graphql", graphqlRoute({ ...options, destroyApp }));
   const description = {
     openapi: "3.1.0",

@@ -27,7 +27,9 @@ describe("apps", () => {
     const other = await api.call("/v1/apps", { body: { app_name: "two", org_slug: "personal", network: "n1" } });
     expect(other.json).toMatchObject({ name: "two", network: "n1" });
     expect((await api.call("/v1/apps/two")).json).toEqual(other.json);
-    expect((await api.call("/v1/apps?org_slug=personal&app_role=x")).json).toMatchObject({ total_apps: 2 });
+    // Nothing here has one of the platform's roles.
+    expect((await api.call("/v1/apps?org_slug=personal&app_role=postgres_cluster")).json.apps).toEqual([]);
+    expect((await api.call("/v1/apps?org_slug=personal")).json).toMatchObject({ total_apps: 2 });
     expect((await api.call("/v1/apps?org_slug=nobody")).json).toEqual({ total_apps: 0, apps: [] });
   });
 

@@ -21,6 +21,10 @@ const BODIES: Readonly<Record<string, () => unknown>> = {
   "post /v1/apps/{app}/secrets": () => ({ values: { ONE: "1", TWO: null } }),
   "post /v1/apps/{app}/secrets/{name}": () => ({ value: "1" }),
   "post /v1/platform/placements": () => ({ compute: null, region: "iad,any", count: 2, org_slug: "personal" }),
+  "post /api/v1/builds": () => ({ app_name: "contract", builder_type: "local", strategies_available: ["x"] }),
+  "post /api/v1/builds/finish": () => ({ app_name: "contract", build_id: 1, status: "completed", logs: "" }),
+  "put /v1/apps/{app}/machines/{id}/metadata": () => ({ metadata: { role: "a", gone: null } }),
+  "patch /v1/apps/{app}/machines/{id}/metadata": () => ({ metadata: { role: "" } }),
   "post /api/v1/releases": () => ({ app_name: "contract", image: "x", strategy: "rolling" }),
   "patch /api/v1/releases/{id}": () => ({ status: "complete" }),
 };
@@ -71,7 +75,8 @@ async function filled(operation: Operation, app: string): Promise<string> {
   return path
     .replace("{app}", app)
     .replace("{id}", `${app}.1`)
-    .replace("{key}", "role")
+    .replace("{key}", "fly_process_group")
+    .replace("{org}", "personal")
     .replace("{name}", "ONE")
     .replace("{slug}", "personal");
 }

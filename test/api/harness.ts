@@ -134,6 +134,8 @@ export class TestApi {
       version: "0.0.0",
       status,
       node: () => ({
+        egress: { by: "computer" },
+        wireguard: undefined,
         mode: "loopback",
         region: "iad",
         version: "0.0.0",
@@ -148,6 +150,10 @@ export class TestApi {
       logs: async function* () {
         yield "2026-01-01T00:00:00.000Z hello";
       },
+      logSince: (_id, position) => ({
+        lines: position === undefined ? [{ time: Date.UTC(2026, 0), text: "hello" }] : [],
+        position: 6,
+      }),
       client: async () => {
         throw new AppError("unsupported", "no networks here");
       },

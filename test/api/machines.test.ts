@@ -129,7 +129,7 @@ describe("commands", () => {
     const machine = await web.create({ skip_launch: true });
     const headers = { "content-type": "application/json" };
     for (const action of ["start", "cordon", "uncordon", "lease", "suspend"]) {
-      const nonce = (await web.get(machine.id)).nonce;
+      const nonce = (await web.call(`/${machine.id}/lease`)).json.data?.nonce;
       const sent = { ...headers, ...(nonce === undefined ? {} : { "fly-machine-lease-nonce": nonce }) };
       expect((await web.call(`/${machine.id}/${action}`, { method: "POST", headers: sent })).status, action).toBe(200);
     }

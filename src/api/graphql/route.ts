@@ -9,10 +9,12 @@ import {
   type SelectionSetNode,
 } from "graphql";
 import { Hono } from "hono";
-import { AppError, toAppError } from "../../core/errors.ts";
+import { AppError, toAppError, type ErrorCode } from "../../core/errors.ts";
 import type { ApiEnv } from "../server.ts";
-import { rootValue, type GraphqlDeps } from "./resolvers.ts";
+import type { GraphqlDeps } from "./asked.ts";
+import { rootValue } from "./resolvers.ts";
 import { SDL } from "./schema.ts";
+import { unsupportedOperation } from "./unsupported.ts";
 
 const MOST_TOKENS = 2000;
 const DEEPEST = 12;
@@ -29,17 +31,27 @@ export function graphqlRoute(deps: GraphqlDeps): Hono<ApiEnv> {
       unknown
     >;
     if (typeof query !== "string") throw new AppError("invalid", "json: query: must be a string");
+    const refuse = (message: string, code = "INVALID_ARGUMENTS"): Response =>
+      c.json({ errors: [{ message, extensions: { code } }] });
     let document: DocumentNode;
     try {
       document = parse(query, { maxTokens: MOST_TOKENS });
     } catch (error) {
-      return c.json({ errors: [{ message: error instanceof Error ? error.message : "the query cannot be read" }] });
+      return refuse(error instanceof Error ? error.message : "the query cannot be read");
     }
     const tooBig = sizeProblem(document);
-    if (tooBig !== undefined) return c.json({ errors: [{ message: tooBig }] });
+    if (tooBig !== undefined) return refuse(tooBig);
+    const unsupported = unsupportedOperation(schema, document);
+    if (unsupported !== undefined) return refuse(unsupported, "UNPROCESSABLE");
     const problems = validate(schema, document, undefined, { maxErrors: 10 });
-    if (problems.length > 0)
-      return c.json({ errors: problems.map(({ message, locations }) => ({ message: explain(message), locations })) });
+    if (problems.length > 0) {
+      const errors = problems.map(({ message, locations }) => ({
+        message: explain(message),
+        locations,
+        extensions: { code: "INVALID_ARGUMENTS" },
+      }));
+      return c.json({ errors });
+    }
     const result = await execute({
       schema,
       document,
@@ -62,14 +74,33 @@ function explain(message: string): string {
     : message;
 }
 
+/** What the platform's clients branch on (superfly/graphql); every other refusal is `UNPROCESSABLE`. */
+const PLATFORM_CODES: Partial<Record<ErrorCode, string>> = {
+  not_found: "NOT_FOUND",
+  unauthorized: "UNAUTHORIZED",
+  forbidden: "UNAUTHORIZED",
+  invalid: "INVALID",
+  config_invalid: "INVALID",
+  internal: "SERVER_ERROR",
+};
+
 function errorJson(error: GraphQLError): object {
-  const cause = error.originalError === undefined ? undefined : toAppError(error.originalError);
+  const { path } = error;
+  if (error.originalError === undefined)
+    return { message: error.message, path, extensions: { code: "INVALID_ARGUMENTS" } };
+  const { code, message } = toAppError(error.originalError);
   return {
-    // A resolver that broke says nothing of its inside.
-    message: cause === undefined ? error.message : cause.code === "internal" ? "an unexpected error" : cause.message,
-    path: error.path,
-    extensions: { code: cause === undefined ? "invalid" : cause.code === "not_found" ? "NOT_FOUND" : cause.code },
+    message: wordsOf(code, message),
+    path,
+    extensions: { code: PLATFORM_CODES[code] ?? "UNPROCESSABLE", flycast: code },
   };
+}
+
+function wordsOf(code: ErrorCode, message: string): string {
+  // A resolver that broke says nothing of its inside.
+  if (code === "internal") return "an unexpected error";
+  // The platform's client looks for exactly these words.
+  return code === "name_taken" ? `Name has already been taken: ${message}` : message;
 }
 
 /** Bounds on what a query may ask for, fragments counted where they are used. */

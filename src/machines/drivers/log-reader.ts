@@ -24,9 +24,9 @@ const LINE_LIMIT = 16 * 1024;
 const MOST_LINES = 20_000;
 const CHUNK = 256 * 1024;
 
-interface Lot {
+export interface Lot {
   readonly lines: readonly LogLine[];
-  /** Where the next look begins. */
+  /** Where the next look begins: bytes since the Machine's first. */
   readonly position: number;
 }
 
@@ -38,6 +38,16 @@ export function existingLogs(folder: string): readonly string[] {
 /** The last `count` lines, oldest first, the unfinished one at the end included. Reads backwards, at most both files. */
 export function tailOf(folder: string, count: number): readonly LogLine[] {
   return lastLines(folder, tablesOf(folder), Math.min(count, MOST_LINES), false).lines;
+}
+
+/**
+ * Whole lines from a position on, at most 256 KiB of them; without a position the last `count`. For readers that come again
+ * and again, with the position that they were given.
+ */
+export function linesSince(folder: string, position: number | undefined, count: number): Lot {
+  const tables = tablesOf(folder);
+  if (position !== undefined) return linesFrom(folder, tables, position);
+  return lastLines(folder, tables, Math.min(count, MOST_LINES), true);
 }
 
 /**
