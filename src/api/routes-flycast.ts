@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { isAbsolute } from "node:path";
 import { Hono, type Context } from "hono";
 import { streamText } from "hono/streaming";
@@ -17,9 +16,10 @@ import type { ClientPlace } from "../network/plane.ts";
 import type { Commands } from "../registry/commands.ts";
 import type { Machine, Network, Organisation, Token } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
+import { issueToken } from "./issue-token.ts";
 import { findApp, findMachine, maySee, mayUse, valid } from "./lookup.ts";
 import type { ApiEnv } from "./server.ts";
-import { hashToken, type Principal } from "./tokens.ts";
+import type { Principal } from "./tokens.ts";
 import { planScale } from "./scale.ts";
 import { appStatus, sortedApps, type NodeStatus, type StatusSources } from "./status.ts";
 
@@ -149,8 +149,7 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
     const body = await fields(c, ["org", "name"]);
     const org = valid(parseOrgSlug(body.org ?? PERSONAL_ORG));
     if (deps.view.organisation(org) === undefined) throw new AppError("not_found", `there is no organisation "${org}"`);
-    const secret = `flycast_${randomBytes(32).toString("base64url")}`;
-    const token = await deps.commands.createToken({ name: body.name ?? "token", org, hash: hashToken(secret) });
+    const { token, secret } = await issueToken(deps.commands, org, body.name ?? "token");
     return c.json({ ...tokenJson(token), token: secret }, 201);
   });
   routes.delete("/tokens/:id", async (c) => {

@@ -15,6 +15,7 @@ import type { GraphqlDeps } from "./graphql/asked.ts";
 import { graphqlRoute } from "./graphql/route.ts";
 import type { MachineRoutesOptions } from "./machine-scope.ts";
 import { newRouter } from "./openapi.ts";
+import { describeOwnRoutes } from "./own-description.ts";
 import { problem } from "./problem.ts";
 import { RateLimit, type Rate } from "./rate-limit.ts";
 import { appLogRoutes, type LogSince } from "./routes-app-logs.ts";
@@ -126,6 +127,7 @@ export function createApi(options: ApiOptions): Api {
   };
   app.route("/flycast/v1", flycastRoutes(options));
   app.route("/flycast/v1", wireGuardRoutes(options));
+  describeOwnRoutes(app);
   app.route("/v1", appRoutes(options.registry, destroyApp));
   app.route("/v1", machineRoutes(options));
   app.route("/v1", platformRoutes(options.regions, options.nodeRegion));
