@@ -1,5 +1,8 @@
 import type { ErrorCode } from "../../core/errors.ts";
 import type { AppName, MachineId } from "../../core/ids.ts";
+import type { Monotonic } from "../../core/units.ts";
+import type { Settlement } from "../context.ts";
+import type { Exchange } from "./exchange.ts";
 
 /** One request, for the access log: flat and plain. Values from the client are as they came: whoever prints them escapes them. */
 export interface AccessLine {
@@ -19,4 +22,28 @@ export interface AccessLine {
   readonly bytesOut: number;
   /** Milliseconds from the end of the head to the last byte of the response. */
   readonly duration: number;
+}
+
+export function accessLine(
+  exchange: Exchange,
+  settlement: Settlement,
+  protocol: AccessLine["protocol"],
+  now: Monotonic,
+): AccessLine {
+  const { connection, request } = exchange;
+  return {
+    app: settlement.work?.app ?? exchange.app,
+    machine: settlement.machine,
+    client: (connection.reported ?? connection.caller).address,
+    method: request.method,
+    target: request.target,
+    host: request.host,
+    protocol,
+    requestId: exchange.requestId,
+    status: settlement.status,
+    code: settlement.code,
+    bytesIn: settlement.bytesIn,
+    bytesOut: settlement.bytesOut,
+    duration: now - exchange.since,
+  };
 }

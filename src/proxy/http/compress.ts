@@ -1,7 +1,7 @@
 /** Compression of responses where the service asks for it (reference §4.3): the app's own encodings are never touched. */
 import { constants, createBrotliCompress, createDeflate, createGzip } from "node:zlib";
 import type { Transform } from "node:stream";
-import type { Downstream } from "./exchange.ts";
+import type { Downstream } from "./downstream.ts";
 import { CHUNKED, type Framing } from "./framing.ts";
 import { chunked } from "./h2-upstream.ts";
 import { HeadParser } from "./head.ts";

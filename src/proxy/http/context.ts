@@ -5,13 +5,12 @@ import type { RegistryView } from "../../registry/view.ts";
 import type { Reach, Settlement } from "../context.ts";
 import type { AccessLine } from "./access-log.ts";
 import type { FlySrcSigner } from "./fly-src.ts";
-import type { UpstreamSessions } from "./h2-upstream.ts";
 import type { HeadParser } from "./head.ts";
 import type { ReplayCache } from "./replay-cache.ts";
 import type { RequestIds } from "./request-id.ts";
 import type { RetainedBytes } from "./retained-body.ts";
 import type { Sweeper } from "./sweeper.ts";
-import type { UpstreamPool } from "./upstream-pool.ts";
+import type { UpstreamSource } from "./upstream-source.ts";
 
 /** What all connections of one handler share. */
 export interface HttpContext {
@@ -27,8 +26,7 @@ export interface HttpContext {
   readonly onSettled: (settlement: Settlement) => void;
   readonly onAccess: ((line: AccessLine) => void) | undefined;
   readonly parser: HeadParser;
-  readonly pool: UpstreamPool;
-  readonly sessions: UpstreamSessions;
+  readonly upstreams: UpstreamSource;
   readonly sweeper: Sweeper;
   readonly ids: RequestIds;
   readonly retained: RetainedBytes;

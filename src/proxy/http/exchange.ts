@@ -4,62 +4,35 @@
  */
 import type { Socket } from "node:net";
 import { AppError, toAppError } from "../../core/errors.ts";
-import type { AppName, MachineId } from "../../core/ids.ts";
+import type { MachineId } from "../../core/ids.ts";
 import type { Result } from "../../core/result.ts";
 import type { Monotonic } from "../../core/units.ts";
 import type { Claim } from "../../machines/pool.ts";
 import type { PortRoute } from "../../registry/view.ts";
-import type { Connection, Wishes, Work } from "../context.ts";
+import type { Connection, Settlement, Work } from "../context.ts";
+import { accessLine } from "./access-log.ts";
 import { Compressor, type Encoding, encodingFor } from "./compress.ts";
 import type { HttpContext } from "./context.ts";
+import type { Downstream } from "./downstream.ts";
 import { statusOf } from "./error-response.ts";
 import { CHUNKED, type Framing } from "./framing.ts";
 import type { HeadParser } from "./head.ts";
 import type { ReplayInstruction } from "./replay-instruction.ts";
 import { isInstruction, ReplayState } from "./replay-state.ts";
 import type { ClientFacts, RequestHead } from "./request-head.ts";
+import { RequestWork } from "./request-work.ts";
 import { RetainedBody } from "./retained-body.ts";
-import { type ResponseSink, type Upstream, UpstreamConnection, type UpstreamOrigin } from "./upstream.ts";
-
-/** The client's side of an exchange. Calls come in the order of the response; at most one of `fail`, last `write`. */
-export interface Downstream {
-  readonly protocol: "HTTP/1.0" | "HTTP/1.1" | "HTTP/2";
-  /** Wants data without chunk framing. */
-  readonly decodes: boolean;
-  inform(head: HeadParser): void;
-  switchProtocols(head: HeadParser): void;
-  /** Returns false when the response should pause until `exchange.resumeResponse`. */
-  respond(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean, trailers: string): boolean;
-  /** `trailers`: lines with CR LF, at the end of a body that was decoded. */
-  write(chunk: Buffer, done: boolean, trailers: string): boolean;
-  /** The Machine ended its side of a switched connection. */
-  endWrites(): void;
-  /** No response, or none any more. */
-  fail(error: AppError): void;
-  pauseRequest(): void;
-  resumeRequest(): void;
-}
+import type { ResponseSink, Upstream } from "./upstream.ts";
+import { isKept } from "./upstream-source.ts";
 
 /** Tries to find a Machine that can be reached before giving up (reference §2.2). */
 const MAX_ATTEMPTS = 90;
-const POOLED_MS = 4000;
-/** What may not be sent twice never goes out on a connection that the Machine may just be closing. */
-const POOLED_ONCE_MS = 1000;
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 const NO_BODY: readonly Buffer[] = [];
 
-export class Exchange implements Work, ResponseSink {
-  // Work
-  readonly connection: Connection;
-  readonly app: AppName;
-  readonly route: PortRoute;
-  readonly kind = "request";
-  readonly wake = true;
-  readonly since: Monotonic;
-  readonly wishes: Wishes;
-
+export class Exchange extends RequestWork implements ResponseSink {
   /** As it goes out now: a replay may have changed it. */
   request: RequestHead;
   readonly requestId: string;
@@ -74,9 +47,6 @@ export class Exchange implements Work, ResponseSink {
   #work: Work = this;
   #replay: ReplayState | undefined;
   #compressor: Compressor | undefined;
-  #excluded: Set<MachineId> | undefined;
-  #abort: AbortController | undefined;
-  #settled = false;
   #claim: Claim | undefined;
   #machine: MachineId | undefined;
   #upstream: Upstream | undefined;
@@ -104,32 +74,15 @@ export class Exchange implements Work, ResponseSink {
       readonly since: Monotonic;
     },
   ) {
+    super(connection, from.route, from.since, request.wishes);
     this.#context = context;
     this.#downstream = downstream;
-    this.connection = connection;
-    this.app = connection.app;
-    this.route = from.route;
-    this.since = from.since;
-    this.wishes = request.wishes;
     this.request = request;
     this.requestId = from.requestId;
     this.#lines = from.lines;
     this.#facts = from.facts;
     this.#bodyDone = request.framing === 0;
     this.#retained = new RetainedBody(context.retained, connection.network);
-  }
-
-  get excluded(): Set<MachineId> {
-    return (this.#excluded ??= new Set());
-  }
-
-  /** Made when somebody asks: most requests are served without waiting, and a controller costs more than a parse. */
-  get signal(): AbortSignal {
-    if (this.#abort === undefined) {
-      this.#abort = new AbortController();
-      if (this.#settled) this.#abort.abort(new AppError("FP10"));
-    }
-    return this.#abort.signal;
   }
 
   /** Whether all of the request has been handed over. */
@@ -139,10 +92,6 @@ export class Exchange implements Work, ResponseSink {
 
   get responding(): boolean {
     return this.#responding;
-  }
-
-  get settled(): boolean {
-    return this.#settled;
   }
 
   start(): void {
@@ -191,10 +140,10 @@ export class Exchange implements Work, ResponseSink {
   /** The client has gone, or the connection is being cut. */
   abort(error: AppError): void {
     this.#compressor?.destroy();
-    if (this.#settled) return;
+    if (this.settled) return;
     this.#upstream?.destroy();
     this.#settle(error);
-    this.#abort?.abort(error);
+    this.cancel(error);
   }
 
   onInformational(head: HeadParser): void {
@@ -261,7 +210,7 @@ export class Exchange implements Work, ResponseSink {
   onUpstreamFailure(error: AppError): void {
     const upstream = this.#upstream;
     this.#upstream = undefined;
-    if (this.#settled) return;
+    if (this.settled) return;
     const claim = this.#claim;
     // Only this is sure not to have been processed, or harmless if it was: a Machine closes idle connections when it likes.
     if (
@@ -293,18 +242,11 @@ export class Exchange implements Work, ResponseSink {
   }
 
   #onClaim(claim: Claim): void {
-    if (this.#settled) return claim.release();
+    if (this.settled) return claim.release();
     this.#claim = claim;
     this.#machine = claim.machine;
-    if (this.#work.route.port.httpOptions.h2Backend) {
-      const stream = this.#pools ? this.#context.sessions.take(this.#originOf(claim)) : undefined;
-      if (stream !== undefined) return this.#attach(stream);
-    } else if (this.#pools) {
-      const maxIdle = IDEMPOTENT.has(this.request.method) ? POOLED_MS : POOLED_ONCE_MS;
-      const { machine, generation } = claim;
-      const pooled = this.#context.pool.take(machine, this.#work.route.service.internalPort, generation, maxIdle);
-      if (pooled !== undefined) return this.#attach(pooled);
-    }
+    const kept = this.#context.upstreams.take(this.#work, claim, IDEMPOTENT.has(this.request.method));
+    if (kept !== undefined) return this.#attach(kept);
     this.#connect(claim);
   }
 
@@ -316,26 +258,16 @@ export class Exchange implements Work, ResponseSink {
   }
 
   #onConnected(claim: Claim, socket: Socket): void {
-    if (this.#settled) {
+    if (this.settled) {
       socket.destroy();
       return;
     }
-    socket.setNoDelay(true);
-    const origin = this.#originOf(claim);
-    this.#attach(
-      this.#work.route.port.httpOptions.h2Backend
-        ? this.#context.sessions.open(socket, origin, this.#pools)
-        : this.#context.pool.open(socket, origin),
-    );
-  }
-
-  #originOf(claim: Claim): UpstreamOrigin {
-    return { machine: claim.machine, service: this.#work.route.service.internalPort, generation: claim.generation };
+    this.#attach(this.#context.upstreams.open(this.#work, claim, socket));
   }
 
   #onConnectFailed(error: AppError): void {
     this.#claim = undefined; // released by whoever dialled
-    if (this.#settled) return;
+    if (this.settled) return;
     if (error.retry === "unsent" && ++this.#attempts < MAX_ATTEMPTS && !this.#work.signal.aborted) this.#try();
     else this.#failUnreached(error);
   }
@@ -356,13 +288,6 @@ export class Exchange implements Work, ResponseSink {
     else this.#downstream.pauseRequest();
   }
 
-  /** A connection that began with a PROXY header speaks for one client only. */
-  get #pools(): boolean {
-    return (
-      this.#work.route.service.concurrency.type === "requests" && !this.#work.route.port.handlers.has("proxy_proto")
-    );
-  }
-
   #requestText(): string {
     const { request } = this;
     const { wishes } = this.#work;
@@ -372,7 +297,7 @@ export class Exchange implements Work, ResponseSink {
       text += `Fly-Preferred-Instance-Unavailable: ${wishes.preferMachine}\r\n`;
     }
     if (request.upgrade !== undefined) return `${text}Connection: Upgrade\r\n\r\n`;
-    return this.#pools ? `${text}\r\n` : `${text}Connection: close\r\n\r\n`;
+    return isKept(this.#work) ? `${text}\r\n` : `${text}Connection: close\r\n\r\n`;
   }
 
   #encoding(head: HeadParser, framing: Framing): Encoding | undefined {
@@ -401,10 +326,7 @@ export class Exchange implements Work, ResponseSink {
     this.#upstream = undefined;
     if (upstream === undefined) return;
     if (!done || !this.#bodyDone || this.request.upgrade !== undefined) upstream.destroy();
-    else if (!(upstream instanceof UpstreamConnection)) upstream.destroy();
-    else if (!this.#pools) this.#context.pool.linger(upstream);
-    else if (upstream.reusable) this.#context.pool.put(upstream);
-    else upstream.destroy();
+    else this.#context.upstreams.giveBack(this.#work, upstream);
   }
 
   // Replays.
@@ -433,7 +355,7 @@ export class Exchange implements Work, ResponseSink {
   }
 
   #failUnreached(error: AppError): void {
-    const back = this.#settled ? undefined : this.#replay?.fallBack(error, this.#work, this.signal);
+    const back = this.settled ? undefined : this.#replay?.fallBack(error, this.#work, this.signal);
     if (back === undefined) this.#fail(error);
     else this.#startAs(back);
   }
@@ -445,7 +367,7 @@ export class Exchange implements Work, ResponseSink {
   }
 
   #fail(error: AppError): void {
-    if (this.#settled) return;
+    if (this.settled) return;
     this.#compressor?.destroy();
     this.status ??= statusOf(error.code);
     this.#settle(error);
@@ -453,13 +375,13 @@ export class Exchange implements Work, ResponseSink {
   }
 
   #settle(error: AppError | undefined): void {
-    if (this.#settled) return;
-    this.#settled = true;
+    if (this.settled) return;
+    this.end();
     this.#retained.drop();
     this.#replay?.close();
     this.#claim?.release();
     this.#claim = undefined;
-    this.#context.onSettled({
+    const settlement: Settlement = {
       work: this.#work,
       machine: this.#machine,
       error,
@@ -467,21 +389,9 @@ export class Exchange implements Work, ResponseSink {
       bytesIn: this.#bytesIn,
       bytesOut: this.#bytesOut,
       status: this.status,
-    });
-    this.#context.onAccess?.({
-      app: this.#work.app,
-      machine: this.#machine,
-      client: (this.connection.reported ?? this.connection.caller).address,
-      method: this.request.method,
-      target: this.request.target,
-      host: this.request.host,
-      protocol: this.#downstream.protocol,
-      requestId: this.requestId,
-      status: this.status,
-      code: error?.code,
-      bytesIn: this.#bytesIn,
-      bytesOut: this.#bytesOut,
-      duration: this.#context.clock.now() - this.since,
-    });
+    };
+    this.#context.onSettled(settlement);
+    if (this.#context.onAccess === undefined) return;
+    this.#context.onAccess(accessLine(this, settlement, this.#downstream.protocol, this.#context.clock.now()));
   }
 }

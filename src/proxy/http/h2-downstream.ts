@@ -16,13 +16,15 @@ import { ChunkedReader } from "./chunked.ts";
 import type { HttpContext } from "./context.ts";
 import { currentRoute } from "./current-route.ts";
 import { errorBody, retryAfterOf } from "./error-response.ts";
-import { type Downstream, Exchange } from "./exchange.ts";
+import type { Downstream } from "./downstream.ts";
+import { Exchange } from "./exchange.ts";
 import { CHUNKED, type Framing } from "./framing.ts";
 import { requestText, responseFields, trailerFields, trailerLines } from "./h2-text.ts";
 import { chunked } from "./h2-upstream.ts";
 import { HeadParser, MAX_FIELDS, MAX_HEAD_BYTES } from "./head.ts";
 import { NAME } from "./known-names.ts";
 import { requestLines, responseLines } from "./our-lines.ts";
+import { settleRefusal } from "./refusal.ts";
 import { type ClientFacts, isRefusal, readRequestHead, type Refusal } from "./request-head.ts";
 import { writeResponseHead } from "./response-head.ts";
 import type { Swept } from "./sweeper.ts";
@@ -147,18 +149,7 @@ export class Http2Connection implements Swept {
   }
 
   #refuse(served: ServedStream, refusal: Refusal): void {
-    const error = new AppError(refusal.code, refusal.detail);
-    const status = refusal.status ?? responseTo(refusal.code).status;
-    this.#context.onSettled({
-      work: undefined,
-      subject: this.#connection,
-      machine: undefined,
-      error,
-      code: refusal.code,
-      bytesIn: 0,
-      bytesOut: 0,
-      status,
-    });
+    const { error, status } = settleRefusal(this.#context, this.#connection, refusal);
     served.answer(error, status);
   }
 

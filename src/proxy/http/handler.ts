@@ -20,6 +20,7 @@ import { RetainedBytes } from "./retained-body.ts";
 import { Sweeper } from "./sweeper.ts";
 import { newTraceparent } from "./trace.ts";
 import { UpstreamPool } from "./upstream-pool.ts";
+import { UpstreamSource } from "./upstream-source.ts";
 
 export interface HttpHandlerOptions {
   readonly reach: Reach;
@@ -71,8 +72,10 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
     onAccess: options.onAccess,
     parser,
     sweeper,
-    sessions: new UpstreamSessions(options.clock, sweeper),
-    pool: new UpstreamPool(options.clock, parser, sweeper),
+    upstreams: new UpstreamSource(
+      new UpstreamPool(options.clock, parser, sweeper),
+      new UpstreamSessions(options.clock, sweeper),
+    ),
     ids: new RequestIds(options.clock, options.random, options.region),
     replays: new ReplayCache(options.clock),
     retained: new RetainedBytes(limits),
@@ -131,8 +134,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
       const done = [...open].map((served) => served.done);
       for (const served of open) served.destroy(new AppError("FP11"));
       await Promise.all(done);
-      context.pool.close();
-      context.sessions.close();
+      context.upstreams.close();
       sweeper.close();
     },
   };

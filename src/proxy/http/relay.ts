@@ -10,19 +10,20 @@ import { AppError } from "../../core/errors.ts";
 import type { PortRoute } from "../../registry/view.ts";
 import type { Connection } from "../context.ts";
 import { responseTo } from "../respond.ts";
-import { ChunkedReader } from "./chunked.ts";
 import type { HttpContext } from "./context.ts";
 import { currentRoute } from "./current-route.ts";
-import { errorResponse } from "./error-response.ts";
-import { type Downstream, Exchange } from "./exchange.ts";
-import { CHUNKED, type Framing, UNTIL_CLOSE } from "./framing.ts";
-import { type HeadParser, INCOMPLETE, MAX_HEAD_BYTES, REFUSED } from "./head.ts";
+import { headDeadline, idleDeadline, NEVER, stuckDeadline } from "./deadlines.ts";
+import type { Downstream } from "./downstream.ts";
+import { Exchange } from "./exchange.ts";
+import type { Framing } from "./framing.ts";
+import type { HeadParser } from "./head.ts";
 import { NAME } from "./known-names.ts";
-import { requestLines, responseLines } from "./our-lines.ts";
-import { type ClientFacts, isRefusal, readRequestHead, type Refusal } from "./request-head.ts";
-import { writeResponseHead } from "./response-head.ts";
+import { requestLines } from "./our-lines.ts";
+import { settleRefusal } from "./refusal.ts";
+import { type ClientFacts, isRefusal, type Refusal } from "./request-head.ts";
+import { RequestReader } from "./request-reader.ts";
+import { ResponseWriter } from "./response-writer.ts";
 import type { Swept } from "./sweeper.ts";
-import { ONE_WRITE } from "./upstream.ts";
 
 const HEAD = 0;
 const REQUEST = 1;
@@ -30,11 +31,8 @@ const SWITCHED = 2;
 const CLOSING = 3;
 const CLOSED = 4;
 
-const NEVER = Number.POSITIVE_INFINITY;
 /** How long a client has to read our last response before the connection is cut. */
 const CLOSING_MS = 5000;
-const EMPTY = Buffer.alloc(0);
-const HEAD_END = Buffer.from("\r\n\r\n");
 
 export class Http1Connection implements Downstream, Swept {
   deadline: number;
@@ -44,25 +42,17 @@ export class Http1Connection implements Downstream, Swept {
   readonly #connection: Connection;
   readonly #facts: ClientFacts;
   readonly #socket: Socket;
+  readonly #reader: RequestReader;
+  readonly #writer: ResponseWriter;
   /** Of the request that is being served; each one asks anew. */
   #route: PortRoute;
   #resolve: () => void = () => undefined;
   #state = HEAD;
   #exchange: Exchange | undefined;
-  /** Bytes that came and were not looked at yet: an unfinished head, or requests that wait for their turn. */
-  #pending: Buffer = EMPTY;
-  /** How much of `#pending` is known to hold no end of a head. */
-  #searched = 0;
-  /** Body bytes that have not come yet; CHUNKED while the chunks last. */
-  #bodyLeft: Framing = 0;
-  #chunks: ChunkedReader | undefined;
-  #closeAfter = false;
-  #headSent = false;
   #ended = false;
   #draining = false;
   #processing = false;
   #awaitingDrain = false;
-  #first = true;
   #paused = false;
   readonly #onHttp2: (bytes: Buffer) => void;
   // Kept, so that they can be taken off again when the socket is handed on.
@@ -85,8 +75,10 @@ export class Http1Connection implements Downstream, Swept {
     this.#connection = connection;
     this.#route = connection.route;
     this.#facts = facts;
+    this.#reader = new RequestReader(context.parser, facts);
+    this.#writer = new ResponseWriter(socket, connection.route.port.httpOptions);
     this.#socket = socket;
-    this.deadline = context.clock.now() + this.#headTimeout;
+    this.deadline = headDeadline(context, connection.route);
     this.done = new Promise((resolve) => (this.#resolve = resolve));
     socket.on("data", this.#data);
     socket.on("end", this.#end);
@@ -109,7 +101,7 @@ export class Http1Connection implements Downstream, Swept {
   /** Finishes the request that is being served, takes no other. */
   drain(): void {
     this.#draining = true;
-    this.#closeAfter = true;
+    this.#writer.closes = true;
     if (this.#state === HEAD) this.#close();
   }
 
@@ -125,8 +117,8 @@ export class Http1Connection implements Downstream, Swept {
     this.deadline = NEVER;
     switch (this.#state) {
       case HEAD:
-        if (this.#pending.length === 0) return this.#close();
-        return this.#refuse({ code: "FP09", detail: "the head did not arrive in time" });
+        if (this.#reader.waiting === 0) return this.#close();
+        return this.#refuse({ code: "FP09", detail: "the head did not arrive in time" }, false);
       case REQUEST: {
         const exchange = this.#exchange;
         if (exchange === undefined) return this.destroy(new AppError("FP13"));
@@ -144,45 +136,31 @@ export class Http1Connection implements Downstream, Swept {
   // What the exchange says.
 
   get protocol(): "HTTP/1.0" | "HTTP/1.1" {
-    return this.#exchange?.request.minor === 0 ? "HTTP/1.0" : "HTTP/1.1";
+    return this.#writer.isOld ? "HTTP/1.0" : "HTTP/1.1";
   }
 
   get decodes(): boolean {
-    return this.#exchange?.request.minor === 0;
+    return this.#writer.isOld;
   }
 
   inform(head: HeadParser): void {
-    if (this.#exchange?.request.minor === 0) return; // RFC 9110 §15.2: a 1.0 client knows none
-    this.#socket.write(writeResponseHead(head, this.#edit(false)), "latin1");
+    this.#writer.inform(head);
   }
 
   switchProtocols(head: HeadParser): void {
     this.#state = SWITCHED;
-    this.#headSent = true;
     this.deadline = NEVER;
-    this.#socket.write(writeResponseHead(head, this.#edit(false)), "latin1");
-    const early = this.#takePending();
+    this.#writer.switchProtocols(head);
+    const early = this.#reader.takeWaiting();
     if (early.length > 0) this.#exchange?.send(early, false);
     this.resumeRequest();
     if (this.#ended) this.#exchange?.endSends();
   }
 
   respond(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean): boolean {
-    const decoded = framing === CHUNKED && this.decodes;
     // A request whose body is still to come may never end: no other can follow it.
-    if (framing === UNTIL_CLOSE || decoded || this.#bodyLeft !== 0) this.#closeAfter = true;
-    this.#headSent = true;
-    const text = writeResponseHead(head, this.#edit(decoded));
-    const socket = this.#socket;
-    let flowing: boolean;
-    if (body === undefined || body.length === 0) flowing = socket.write(text, "latin1");
-    else if (text.length + body.length <= ONE_WRITE) flowing = socket.write(text + body.toString("latin1"), "latin1");
-    else {
-      socket.cork();
-      socket.write(text, "latin1");
-      flowing = socket.write(body);
-      socket.uncork();
-    }
+    if (this.#reader.isWithinBody) this.#writer.closes = true;
+    const flowing = this.#writer.respond(head, framing, body);
     this.deadline = flowing ? this.#idleDeadline() : this.#stuckDeadline();
     if (done) this.#afterResponse();
     return flowing;
@@ -201,23 +179,15 @@ export class Http1Connection implements Downstream, Swept {
   }
 
   fail(error: AppError): void {
-    const exchange = this.#exchange;
-    if (this.#headSent) {
+    if (this.#writer.headSent) {
       this.#state = CLOSED;
       // A reset, so that nobody takes what they have for all there is. TLS says it by ending without its last word.
       if (this.#connection.tls === undefined) this.#socket.resetAndDestroy();
       else this.#socket.destroy();
       return;
     }
-    if (this.#bodyLeft !== 0 || responseTo(error.code).close) this.#closeAfter = true;
-    this.#socket.write(
-      errorResponse(error.code, {
-        close: this.#closeAfter,
-        head: exchange?.request.method === "HEAD",
-        lines: exchange === undefined ? "" : responseLines(exchange.requestId, "1.1"),
-      }),
-      "latin1",
-    );
+    if (this.#reader.isWithinBody || responseTo(error.code).close) this.#writer.closes = true;
+    this.#writer.fail(error.code);
     this.#afterResponse();
   }
 
@@ -228,9 +198,10 @@ export class Http1Connection implements Downstream, Swept {
 
   resumeRequest(): void {
     if (!this.#paused) return; // nearly always
-    if (this.#state === REQUEST && this.#bodyLeft === 0 && this.#pending.length >= this.#context.limits.holdBuffer)
-      return;
+    if (this.#state === REQUEST && !this.#reader.isWithinBody && this.#holdsEnough) return;
+    this.#paused = false;
     this.#socket.resume();
+    if (this.#state === REQUEST) this.deadline = this.#idleDeadline(); // from now on the client owes us its body again
   }
 
   // What the socket says.
@@ -238,13 +209,13 @@ export class Http1Connection implements Downstream, Swept {
   #onData(chunk: Buffer): void {
     switch (this.#state) {
       case REQUEST:
-        if (this.#bodyLeft !== 0) return this.#readBody(chunk);
+        if (this.#reader.isWithinBody) return this.#readBody(chunk);
         // The next request, or the first bytes of a new protocol: theirs is not the turn yet.
-        this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
-        if (this.#pending.length >= this.#context.limits.holdBuffer) this.pauseRequest();
+        this.#reader.add(chunk);
+        if (this.#holdsEnough) this.pauseRequest();
         return;
       case HEAD:
-        this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+        this.#reader.add(chunk);
         return this.#process();
       case SWITCHED:
         this.#exchange?.send(chunk, false);
@@ -260,7 +231,7 @@ export class Http1Connection implements Downstream, Swept {
         return this.#close();
       case REQUEST:
         // After a complete request the client may have said all it wants to say; within a body it has left.
-        if (this.#bodyLeft !== 0) this.#onGone(new AppError("FP10"));
+        if (this.#reader.isWithinBody) this.#onGone(new AppError("FP10"));
         else this.deadline = this.#idleDeadline();
         return;
       case SWITCHED:
@@ -301,7 +272,7 @@ export class Http1Connection implements Downstream, Swept {
   #process(): void {
     if (this.#processing) return; // an answer that was ready at once: the loop below goes on
     this.#processing = true;
-    while (this.#state === HEAD && this.#pending.length > 0 && !this.#awaitingDrain) {
+    while (this.#state === HEAD && this.#reader.waiting > 0 && !this.#awaitingDrain) {
       if (!this.#readHead()) break;
     }
     this.#processing = false;
@@ -310,69 +281,44 @@ export class Http1Connection implements Downstream, Swept {
 
   /** Returns false when bytes are missing. */
   #readHead(): boolean {
-    const bytes = this.#pending;
-    if (this.#first) {
-      const http2 = startsPreface(bytes);
-      if (http2 === undefined) return false;
-      if (http2) {
-        this.#leave();
-        this.#onHttp2(bytes);
-        return false;
-      }
-      this.#first = false;
-    }
-    // RFC 9112 §2.2: old clients send an empty line after a body.
-    const start = bytes[0] === 0x0d && bytes[1] === 0x0a ? 2 : 0;
-    if (this.#searched > 0 && bytes.length > 4096 && bytes.length < MAX_HEAD_BYTES) {
-      // A head that comes in many small pieces is not parsed from its beginning for each of them.
-      if (bytes.indexOf(HEAD_END, Math.max(0, this.#searched - 3)) === -1) {
-        this.#searched = bytes.length;
-        return false;
-      }
-    }
-    const parser = this.#context.parser;
-    const after = parser.parseRequest(bytes, start, bytes.length);
-    if (after === INCOMPLETE) {
-      if (this.#searched === 0) this.deadline = this.#context.clock.now() + this.#headTimeout;
-      this.#searched = bytes.length;
+    const context = this.#context;
+    const reader = this.#reader;
+    const { begun } = reader;
+    const request = reader.readHead();
+    if (request === "incomplete") {
+      if (!begun) this.deadline = headDeadline(context, this.#route);
       return false;
     }
-    this.#searched = 0;
-    if (after === REFUSED) {
-      this.#refuse(refusalOf(parser));
-      return true;
+    if (request === "http2") {
+      this.#leave();
+      this.#onHttp2(reader.takeWaiting());
+      return false;
     }
-    const request = readRequestHead(parser, this.#facts);
     if (isRefusal(request)) {
-      this.#refuse(request);
+      this.#refuse(request, false);
       return true;
     }
-    const route = currentRoute(this.#context.view, this.#connection);
+    const route = currentRoute(context.view, this.#connection);
     if (route === undefined) {
       this.#refuse({ code: "FP01", detail: "nothing is served there any more" }, request.method === "HEAD");
       return true;
     }
     this.#route = route;
-    this.#pending = after === bytes.length ? EMPTY : bytes.subarray(after);
     this.#state = REQUEST;
-    this.#headSent = false;
-    this.#closeAfter = this.#draining || !request.keepAlive;
-    this.#bodyLeft = request.framing;
-    const requestId = this.#context.ids.next();
-    const isTraced = parser.has(NAME.traceparent);
-    const exchange = new Exchange(this.#context, this, this.#connection, request, {
+    const requestId = context.ids.next();
+    this.#writer.begin(request, requestId, route.port.httpOptions, this.#draining || !request.keepAlive);
+    const isTraced = context.parser.has(NAME.traceparent);
+    const exchange = new Exchange(context, this, this.#connection, request, {
       route,
       facts: this.#facts,
       requestId,
-      lines: requestLines(this.#context, this.#connection, requestId, isTraced),
-      since: this.#context.clock.now(),
+      lines: requestLines(context, this.#connection, requestId, isTraced),
+      since: context.clock.now(),
     });
     this.#exchange = exchange;
     if (request.framing !== 0) {
-      this.#chunks =
-        request.framing === CHUNKED ? new ChunkedReader(this.#route.port.httpOptions.h2Backend, parser) : undefined;
-      const first = this.#takePending();
-      if (first.length > 0) this.#readBody(first);
+      reader.beginBody(request.framing, route.port.httpOptions.h2Backend);
+      if (reader.waiting > 0) this.#readBody(reader.takeWaiting());
     }
     this.deadline = this.#idleDeadline();
     if (!exchange.settled) exchange.start();
@@ -396,37 +342,21 @@ export class Http1Connection implements Downstream, Swept {
   #readBody(bytes: Buffer): void {
     const exchange = this.#exchange;
     if (exchange === undefined) return;
-    const chunks = this.#chunks;
-    if (chunks !== undefined) {
-      const after = chunks.read(bytes, 0);
-      if (chunks.problem !== undefined) {
-        const error = new AppError("FP07", chunks.problem);
-        exchange.status ??= 400;
-        exchange.abort(error);
-        return this.fail(error);
-      }
-      if (chunks.done) this.#endBody(after < bytes.length ? bytes.subarray(after) : EMPTY);
-      exchange.send(chunks.output, chunks.done, chunks.trailers);
-    } else if (bytes.length < this.#bodyLeft) {
-      this.#bodyLeft -= bytes.length;
-      exchange.send(bytes, false);
-    } else {
-      const body = bytes.length === this.#bodyLeft ? bytes : bytes.subarray(0, this.#bodyLeft);
-      this.#endBody(bytes.subarray(this.#bodyLeft));
-      exchange.send(body, true);
+    const reader = this.#reader;
+    const done = reader.readBody(bytes);
+    if (reader.problem !== undefined) {
+      const error = new AppError("FP07", reader.problem);
+      exchange.status ??= 400;
+      exchange.abort(error);
+      return this.fail(error);
     }
+    exchange.send(reader.output, done, done ? reader.trailers : "");
     if (this.#state === REQUEST) this.deadline = this.#idleDeadline();
-  }
-
-  #endBody(rest: Buffer): void {
-    this.#bodyLeft = 0;
-    this.#chunks = undefined;
-    this.#pending = rest;
   }
 
   #afterResponse(): void {
     this.#exchange = undefined;
-    if (this.#closeAfter || this.#state !== REQUEST) return this.#close();
+    if (this.#writer.closes || this.#state !== REQUEST) return this.#close();
     this.#state = HEAD;
     if (this.#paused) {
       this.#paused = false;
@@ -437,28 +367,13 @@ export class Http1Connection implements Downstream, Swept {
     if (this.#socket.writableNeedDrain) {
       this.#awaitingDrain = true;
       this.deadline = this.#stuckDeadline();
-    } else if (this.#pending.length > 0 || this.#ended) this.#process();
+    } else if (this.#reader.waiting > 0 || this.#ended) this.#process();
   }
 
   /** An answer of ours to bytes that are no request of anybody's app. Nothing after them can be trusted. */
-  #refuse(refusal: Refusal, toHead = false): void {
-    this.#closeAfter = true;
-    this.#pending = EMPTY;
-    const error = new AppError(refusal.code, refusal.detail);
-    this.#context.onSettled({
-      work: undefined,
-      subject: this.#connection,
-      machine: undefined,
-      error,
-      code: refusal.code,
-      bytesIn: 0,
-      bytesOut: 0,
-      status: refusal.status ?? responseTo(refusal.code).status,
-    });
-    this.#socket.write(
-      errorResponse(refusal.code, { status: refusal.status, close: true, head: toHead, lines: "" }),
-      "latin1",
-    );
+  #refuse(refusal: Refusal, toHead: boolean): void {
+    const { status } = settleRefusal(this.#context, this.#connection, refusal);
+    this.#writer.refuse(refusal.code, status, toHead);
     this.#close();
   }
 
@@ -466,70 +381,22 @@ export class Http1Connection implements Downstream, Swept {
   #close(): void {
     if (this.#state === CLOSED) return;
     this.#state = CLOSING;
-    this.#pending = EMPTY;
+    this.#reader.takeWaiting(); // nothing after this can be trusted, or was asked to be kept
     this.deadline = this.#context.clock.now() + CLOSING_MS;
     this.#socket.end();
     this.#socket.resume();
   }
 
-  #takePending(): Buffer {
-    const pending = this.#pending;
-    this.#pending = EMPTY;
-    return pending;
+  get #holdsEnough(): boolean {
+    return this.#reader.waiting >= this.#context.limits.holdBuffer;
   }
 
-  #edit(decoded: boolean): Parameters<typeof writeResponseHead>[1] {
-    return {
-      lines: responseLines(this.#exchange?.requestId ?? "", "1.1"),
-      options: this.#route.port.httpOptions,
-      close: this.#closeAfter,
-      decoded,
-    };
-  }
-
-  // Deadlines.
-
-  get #headTimeout(): number {
-    return this.#route.port.httpOptions.headersReadTimeout ?? this.#context.limits.headTimeout;
-  }
-
-  /** Between two bytes of an exchange. Without `idle_timeout` only a client that owes us its body is timed. */
   #idleDeadline(): number {
-    const exchange = this.#exchange;
-    const { idleTimeout } = this.#route.port.httpOptions;
-    if (idleTimeout !== undefined) return this.#context.clock.now() + idleTimeout;
-    if (exchange !== undefined && this.#bodyLeft !== 0 && !exchange.responding && !this.#paused) {
-      return this.#context.clock.now() + this.#context.limits.keepaliveTimeout;
-    }
-    // It may have left without a reset: then nobody notices before the next byte of the answer.
-    return this.#ended ? this.#context.clock.now() + this.#context.limits.halfClosedTimeout : NEVER;
+    const owesBody = this.#reader.isWithinBody && !this.#paused && this.#exchange?.responding === false;
+    return idleDeadline(this.#context, this.#route, owesBody, this.#ended);
   }
 
-  /** The client does not read what it asked for. */
   #stuckDeadline(): number {
-    const { idleTimeout } = this.#route.port.httpOptions;
-    return this.#context.clock.now() + (idleTimeout ?? this.#context.limits.halfClosedTimeout);
-  }
-}
-
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-
-/** Whether bytes begin as HTTP/2 with prior knowledge does (RFC 9113 §3.4). Undefined: too few to say. */
-function startsPreface(bytes: Buffer): boolean | undefined {
-  if (bytes[0] !== 0x50 || (bytes.length > 1 && bytes[1] !== 0x52)) return false; // the common case: no "PR"
-  const length = Math.min(bytes.length, PREFACE.length);
-  if (PREFACE.compare(bytes, 0, length, 0, length) !== 0) return false;
-  return length === PREFACE.length ? true : undefined;
-}
-
-function refusalOf(parser: HeadParser): Refusal {
-  switch (parser.problem) {
-    case "too-large":
-    case "too-many-fields":
-      return { code: "FP08", detail: parser.reasonRefused };
-    case "version":
-      return { code: "FP14", status: 505, detail: parser.reasonRefused };
-    default:
-      return { code: "FP07", detail: parser.reasonRefused };
+    return stuckDeadline(this.#context, this.#route);
   }
 }

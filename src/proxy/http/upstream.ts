@@ -7,6 +7,7 @@ import { ChunkedReader } from "./chunked.ts";
 import { AMBIGUOUS, CHUNKED, type Framing, responseFraming, UNKNOWN_CODING, UNTIL_CLOSE } from "./framing.ts";
 import { type HeadParser, INCOMPLETE, REFUSED } from "./head.ts";
 import { responseKeepsAlive } from "./response-head.ts";
+import { writeTogether } from "./write-together.ts";
 
 /** Who waits for the response. Calls are synchronous and in order; the parser's head is valid during the call. */
 export interface ResponseSink {
@@ -63,9 +64,6 @@ export interface Upstream {
   resume(): void;
   destroy(): void;
 }
-
-/** Head and body up to this size leave as one Latin-1 string: libuv writes it from the stack. */
-export const ONE_WRITE = 16 * 1024;
 
 /** Responses below 200 to one request. They are not counted by back-pressure, so they are counted here. */
 const MAX_INFORMATIONAL = 100;
@@ -127,11 +125,7 @@ export class UpstreamConnection implements Upstream {
 
   sendHead(head: string, body: readonly Buffer[]): boolean {
     const { socket } = this;
-    const only = body[0];
-    if (only === undefined) return socket.write(head, "latin1");
-    if (body.length === 1 && head.length + only.length <= ONE_WRITE) {
-      return socket.write(head + only.toString("latin1"), "latin1");
-    }
+    if (body.length < 2) return writeTogether(socket, head, body[0]);
     socket.cork();
     socket.write(head, "latin1");
     for (const chunk of body) socket.write(chunk);
