@@ -13,7 +13,7 @@ import { Secrets } from "./api/secrets.ts";
 import type { GatewayFacts } from "./api/routes-wireguard.ts";
 import { RunningWorkspace } from "./api/running-workspace.ts";
 import { createApi } from "./api/server.ts";
-import { appStatus, services, sortedApps, type AppStatus, type StatusSources } from "./api/status.ts";
+import { appStatus, services, sortedApps, type AppStatus, type NodeWays, type StatusSources } from "./api/status.ts";
 import { createCloseness } from "./balancer/closeness.ts";
 import type { Workspace } from "./config/model.ts";
 import { expandReferences } from "./config/references.ts";
@@ -27,8 +27,10 @@ import { OutsidePorts } from "./dns/outside-ports.ts";
 import { createDns } from "./dns/server.ts";
 import { parseResolvConf } from "./dns/system-upstreams.ts";
 import { createProcessDriver } from "./machines/drivers/process.ts";
+import { StateFiles } from "./machines/drivers/state-files.ts";
 import { readEnvFile } from "./machines/env-file.ts";
 import { machineEnvironment } from "./machines/environment.ts";
+import { inUse } from "./machines/in-use.ts";
 import { loadsOf } from "./machines/loads.ts";
 import { Releases } from "./machines/release.ts";
 import { createMachines } from "./machines/supervisors.ts";
@@ -79,9 +81,14 @@ export interface SystemOptions {
 export interface System {
   /** What the files say now. All or nothing. @returns names of the apps that changed */
   apply(workspace: Workspace): Promise<readonly string[]>;
-  /** Ends everything; without `cut`, connections in use may finish within the drain timeout. Says what was cut. */
-  shutdown(options: { readonly cut: boolean }): Promise<readonly string[]>;
+  /**
+   * Ends everything; without `cut`, connections in use may finish within the drain timeout, or `within` if that is shorter.
+   * Says what was cut.
+   */
+  shutdown(options: { readonly cut: boolean; readonly within?: Milliseconds }): Promise<readonly string[]>;
 }
+
+const NO_GATEWAY_IN_LOOPBACK = "in loopback mode there is no private network that WireGuard clients could join";
 
 /** @errors state_locked, state_newer, port_taken, no_privilege, conflict: then nothing is left running */
 export async function startSystem(options: SystemOptions): Promise<System> {
@@ -150,8 +157,11 @@ export async function startSystem(options: SystemOptions): Promise<System> {
           expandReferences({ value }, (app, port) => dialText(app, port, machine.network))["value"] ?? value,
       });
     const releases = new Releases({ driver, random: randomBytes, environment: environmentOf, log });
+    const lastStates = new StateFiles(node.stateDir, clock);
+    ending.push(() => lastStates.close());
     const machines = createMachines({
       registry,
+      memory: lastStates,
       driver,
       clock,
       random: Math.random,
@@ -263,12 +273,22 @@ export async function startSystem(options: SystemOptions): Promise<System> {
             onProblem: ({ code, message }) => emit({ event: "problem", code, message }),
           });
     ending.push(() => gateway?.close());
+    if (wireguard !== undefined && mode === "loopback") {
+      emit({ event: "problem", code: "unsupported", message: NO_GATEWAY_IN_LOOPBACK });
+    }
+    const ways = (): NodeWays => ({
+      egress: egressOf(standing),
+      wireguard:
+        gateway === undefined || wireguard === undefined
+          ? undefined
+          : { host: wireguard.host, port: gateway.port, ...gateway.state() },
+    });
     const gatewayFacts = (): GatewayFacts => {
       if (gateway === undefined || wireguard === undefined) {
         throw new AppError(
           "unsupported",
           mode === "loopback"
-            ? "in loopback mode there is no private network that WireGuard clients could join"
+            ? NO_GATEWAY_IN_LOOPBACK
             : 'this node lets no WireGuard clients in: write wireguard = "127.0.0.1:51820" under [node] in flycast.toml',
         );
       }
@@ -314,7 +334,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       regions: () => REGIONS,
       version: options.version,
       status: statusSources,
-      node: () => ({ ...facts, api: apiUrl, dns: dnsAt }),
+      node: () => ({ ...facts, ...ways(), api: apiUrl, dns: dnsAt }),
       ca: () => authority().cert,
       flySrcKey: signer.publicKey,
       why: (id) => machines.why(id),
@@ -413,6 +433,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
       connections: () => proxy.connections(),
       load: () => loadsOf(view, machines),
       denied: () => plane.refused(),
+      ...(gateway === undefined ? {} : { wireguard: () => gateway.state() }),
     });
     ending.push(metrics.follow(registry));
 
@@ -422,9 +443,11 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         cuts.add(`connection of ${app} from ${caller.address} to ${destination}`);
       }
     };
-    const shutdown = async (cut: boolean): Promise<readonly string[]> => {
+    const shutdown = async (within: Milliseconds): Promise<readonly string[]> => {
       ready = false;
-      await drain(cut ? ms(0) : workspace.current.node.limits.drainTimeout);
+      const used = inUse(view, machines);
+      if (within > 0 && used.length > 0) emit({ event: "draining", apps: used });
+      await drain(ms(Math.min(within, workspace.current.node.limits.drainTimeout)));
       // In host mode Machines go on without the node, and the next one finds them.
       if (mode !== "host") await machines.shutdown({ drain: false });
       await endAll();
@@ -433,8 +456,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     let shutting: Promise<readonly string[]> | undefined;
     return {
       apply: (next) => workspace.apply(next),
-      async shutdown({ cut }) {
-        if (shutting === undefined) shutting = shutdown(cut);
+      async shutdown({ cut, within }) {
+        if (shutting === undefined) shutting = shutdown(cut ? ms(0) : (within ?? ms(Number.MAX_SAFE_INTEGER)));
         else if (cut) await drain(ms(0));
         return shutting;
       },
@@ -443,4 +466,11 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     await endAll();
     throw thrown;
   }
+}
+
+function egressOf(standing: Standing): NodeWays["egress"] {
+  if (standing.mode === "loopback") return { by: "computer" };
+  const { exit } = standing.outer;
+  if (exit.open) return { by: exit.by };
+  return { by: "none", because: standing.nftables ? (exit.because ?? 'egress = "none"') : "that needs nftables" };
 }

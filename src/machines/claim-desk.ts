@@ -158,9 +158,11 @@ export class ClaimDesk implements ClaimOwner {
     this.ledger.configure(this.#host.machine.config.services);
   }
 
-  over(): void {
+  /** `failed`: the wake did not come to anything, and is told as a failure. Its receipt is kept as far as it goes. */
+  over(failed: boolean): void {
     this.emptying = false;
-    if (this.#receipt !== undefined && this.#receipt.read().driverStarted !== undefined) this.#complete();
+    if (failed) this.#last = this.#receipt?.read() ?? this.#last;
+    else if (this.#receipt?.read().driverStarted !== undefined) this.#complete();
     this.#receipt = undefined;
     this.#host.timers.disarm("receipt");
     for (const slot of this.ledger.slots()) slot.reset(false);

@@ -18,7 +18,8 @@ export interface DeedsHost {
 
 // A driver that cannot stop a Machine is asked again, with SIGKILL, for as long as it takes.
 const STOP_AGAIN = ms(1_000);
-const KILL = { signal: "SIGKILL", timeout: ms(0) } as const;
+/** Ends what may be left of a Machine. */
+export const KILL = { signal: "SIGKILL", timeout: ms(0) } as const;
 
 /** Calls the driver for one Machine and turns what comes of it into events. Each event carries its generation. */
 export class Deeds {

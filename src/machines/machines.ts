@@ -7,6 +7,7 @@ import type { Machine, MachineStateKind } from "../registry/model.ts";
 import type { Registry } from "../registry/commands.ts";
 import type { MachineDriver } from "./driver.ts";
 import type { MachineEvent } from "./events.ts";
+import type { MachineMemory } from "./memory.ts";
 import type { Probe } from "./health.ts";
 import type { MachinePool } from "./pool.ts";
 import type { Receipt } from "./receipts.ts";
@@ -40,6 +41,8 @@ export interface MachinesOptions {
   readonly environment: (machine: Machine) => Promise<Readonly<Record<string, string>>>;
   /** How checks are run. Default: `probe.ts`, over real sockets. */
   readonly dialCheck?: Probe | undefined;
+  /** What this node knew of them in an earlier life. @default nothing */
+  readonly memory?: MachineMemory | undefined;
   /** Which Machines are this node's. Default: all. */
   readonly owns?: ((machine: Machine) => boolean) | undefined;
   readonly onEvent: (event: MachineEvent) => void;

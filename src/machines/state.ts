@@ -100,12 +100,16 @@ export type LifeEvent =
   | { readonly kind: "proved"; readonly generation: number }
   | { readonly kind: "restart-due" }
   | { readonly kind: "removed" }
+  /** How it had come to rest in an earlier life of the node; `since` lies before the clock's beginning. */
+  | { readonly kind: "remembered"; readonly generation: number; readonly because: string; readonly since: Monotonic }
   /** Found running (or frozen) from an earlier life of the node. */
   | {
       readonly kind: "recovered";
       readonly generation: number;
       readonly pid: number;
       readonly suspended: boolean;
+      /** Undefined: nobody remembers. */
+      readonly because: string | undefined;
     };
 
 export type Effect =

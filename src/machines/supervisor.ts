@@ -6,10 +6,11 @@ import { announce } from "./announce.ts";
 import { ClaimDesk } from "./claim-desk.ts";
 import { Deeds } from "./deeds.ts";
 import type { Exit, RecoveredMachine } from "./driver.ts";
-import { describeFailure } from "./endings.ts";
+import { describeExit, describeFailure } from "./endings.ts";
 import { Health } from "./health.ts";
 import { describeHolders } from "./holders.ts";
 import { describeStatus } from "./machine-status.ts";
+import type { LastKnown } from "./memory.ts";
 import { NamedTimers } from "./named-timers.ts";
 import { isAsleep, Outcomes } from "./outcomes.ts";
 import type { ClaimOutcome, ClaimRequest } from "./pool.ts";
@@ -139,8 +140,34 @@ export class Supervisor {
     return this.#state !== before;
   }
 
-  recovered(found: RecoveredMachine): void {
-    this.dispatch({ kind: "recovered", generation: found.generation, pid: found.pid, suspended: found.suspended });
+  /** It runs on, or stands still, from an earlier life of the node. */
+  recovered({ generation, pid, suspended }: RecoveredMachine, known: LastKnown | undefined): void {
+    this.#recall(known);
+    const sleeps = suspended && known?.state === "suspended" && known.generation === generation;
+    this.dispatch({ kind: "recovered", generation, pid, suspended, because: sleeps ? known.because : undefined });
+  }
+
+  /** It has come to rest in an earlier life of the node, or by that one's end. `exit`: what the driver knows of its end. */
+  remembered(known: LastKnown, exit: Exit): void {
+    const { clock } = this.#context;
+    this.#recall(known);
+    const { generation } = known;
+    if (known.state === "stopped" || known.state === "failed") {
+      const since = (clock.now() - Math.max(0, clock.wall() - known.since)) as Monotonic;
+      return this.dispatch({ kind: "remembered", generation, because: known.because, since });
+    }
+    // When, nobody saw: we find it so.
+    const seen = exit.code !== undefined || exit.signal !== undefined;
+    if (seen) this.#lastExit = { code: exit.code, signal: exit.signal, at: clock.wall() };
+    const because = seen
+      ? `it ended while the node was away: ${describeExit(exit)}`
+      : "it ended with the node, or while that was away";
+    this.dispatch({ kind: "remembered", generation, because, since: clock.now() });
+  }
+
+  #recall(known: LastKnown | undefined): void {
+    this.#lastExit = known?.lastExit;
+    this.#lastFailure = known?.lastFailure;
   }
 
   exited(process: number, exit: Exit): void {
@@ -236,7 +263,7 @@ export class Supervisor {
     const { next, effects } = result.value;
     this.#state = next;
     if (next.kind === "failed" && before.kind !== "failed") this.#noteFailure(next.error);
-    if (isUp(before) && !isUp(next)) this.#lifeOver();
+    if (isUp(before) && !isUp(next)) this.#lifeOver(event.kind === "exited" && event.unproven);
     for (const effect of effects) this.#run(effect);
     this.#publish();
     if (next.kind !== before.kind) this.#entered(before, next, event);
@@ -325,16 +352,16 @@ export class Supervisor {
     });
   }
 
-  #lifeOver(): void {
+  #lifeOver(failed: boolean): void {
     this.#health?.stop();
     this.#health = undefined;
     this.timers.disarm("drain");
-    this.desk.over();
+    this.desk.over(failed);
   }
 
   /** The world is told of a new state. */
   #entered(before: MachineState, next: MachineState, event: LifeEvent): void {
-    if (before.kind === "starting" && next.kind !== "started") this.desk.over();
+    if (before.kind === "starting" && next.kind !== "started") this.desk.over(true);
     if (next.kind === "stopped") this.timers.arm("release", LONG_ASLEEP, () => void this.#deeds.release());
     else this.timers.disarm("release");
     const woken = this.desk.receipt?.generation === next.generation;

@@ -5,6 +5,7 @@ import type { Machine, MachineStateKind } from "../registry/model.ts";
 import type { RegistryChange } from "../registry/view.ts";
 import { AppChanges } from "./app-changes.ts";
 import { AutostopLoop } from "./autostop-loop.ts";
+import { KILL } from "./deeds.ts";
 import { floorOf, groupKey, groupsOf, isNeeded } from "./autostop-snapshot.ts";
 import type { AutostopVerdict } from "./autostop.ts";
 import type {
@@ -16,6 +17,7 @@ import type {
   SleepWish,
   StopOptions,
 } from "./machines.ts";
+import { lastKnown } from "./memory.ts";
 import type { MachineEvent } from "./events.ts";
 import type { ClaimOutcome, ClaimRequest } from "./pool.ts";
 import { probe } from "./probe.ts";
@@ -230,9 +232,16 @@ class Supervisors implements Machines {
   }
 
   async recover(): Promise<void> {
+    const { driver, memory } = this.#options;
     const machines = [...this.#supervisors.values()].map((supervisor) => supervisor.machine);
-    const found = await this.#options.driver.recover(machines);
-    for (const one of found) this.#supervisors.get(one.id)?.recovered(one);
+    const found = await driver.recover(machines);
+    for (const one of found) this.#supervisors.get(one.id)?.recovered(one, memory?.recall(one.id));
+    if (memory === undefined) return;
+    for (const [id, supervisor] of this.#supervisors) {
+      const known = supervisor.state.kind === "created" ? memory.recall(id) : undefined;
+      // A driver tells how it ended when it is to stop what no longer runs.
+      if (known !== undefined) supervisor.remembered(known, await driver.stop(id, KILL));
+    }
   }
 
   async shutdown({ drain }: { readonly drain: boolean }): Promise<Cut> {
@@ -314,6 +323,9 @@ class Supervisors implements Machines {
     const supervisor = this.#supervisors.get(id);
     if (supervisor === undefined) return;
     const { kind } = supervisor.state;
+    const { memory, registry } = this.#options;
+    const known = memory === undefined ? undefined : lastKnown(registry.view.status(id));
+    if (known !== undefined) memory?.note(id, known);
     if (kind === "started" || kind === "starting") {
       this.#running.add(supervisor);
       if (!this.#closing) this.#loop.wake();

@@ -82,9 +82,16 @@ export function transition(state: MachineState, event: LifeEvent, now: Monotonic
       return state.kind === "destroying"
         ? step({ ...life(state, now, state.because), kind: "destroyed" })
         : stay(state);
+    case "remembered": {
+      if (state.kind !== "created") return stay(state);
+      const { generation, because, since } = event;
+      const rest = { ...life(state, since, because), generation, process: generation };
+      return step({ ...rest, kind: "stopped", restartAt: undefined });
+    }
     case "recovered": {
       if (state.kind !== "created") return stay(state);
-      const found = { ...life(state, now, "ran on while the node was away"), generation: event.generation };
+      const because = event.because ?? "ran on while the node was away";
+      const found = { ...life(state, now, because), generation: event.generation };
       const next = { ...found, process: event.generation, pid: event.pid };
       return event.suspended
         ? step({ ...next, kind: "suspended" })

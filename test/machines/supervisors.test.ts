@@ -80,6 +80,28 @@ describe("a wake", () => {
     await settle();
     expect(w.state(1)).toBe("failed");
     expect(w.refusal(1)).toBe("backoff");
+    // That its process existed for a moment is nobody's "started", but its receipt tells how far it came.
+    expect(w.events.map(({ event }) => event)).toEqual(["wake", "failed"]);
+    expect(w.machines.receipt(ONE)).toMatchObject({ generation: 1, driverStarted: 0, portOpen: undefined });
+  });
+
+  test("one whose process is gone before its start is reported was never started", async () => {
+    const w = world([machine(1)]);
+    w.driver.behaviour.diesYoung = () => true;
+    expect((await rejection(w.claim(1).ready)).code).toBe("machine_exited");
+    await settle();
+    expect(w.events.map(({ event }) => event)).toEqual(["wake", "failed"]);
+  });
+
+  test("a Machine that answered and then ended is told in that order", async () => {
+    const w = world([machine(1)]);
+    const claim = w.claim(1);
+    await claim.ready;
+    w.machines.reportReachable(ONE, PORT, claim.generation);
+    w.driver.crash(ONE);
+    await settle();
+    expect(w.events.map(({ event }) => event)).toEqual(["wake", "started", "stopped"]);
+    expect(w.machines.receipt(ONE)?.portOpen).toBe(0);
   });
 
   test("a start goes on when the client that caused it leaves", async () => {
