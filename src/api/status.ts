@@ -2,8 +2,21 @@ import { publicState, type App, type CheckStatus } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
 import type { ReadyService } from "./events.ts";
 
+/** What a node has at its borders. `flycast doctor` shows it. */
+export interface NodeWays {
+  /** How Machines reach the Internet: in loopback mode as the computer does. `because`: why they do not. */
+  readonly egress: { readonly by: "computer" | "veth" | "pasta" | "slirp4netns" | "none"; readonly because?: string };
+  /**
+   * Where WireGuard clients are let in, who carries their tunnels (undefined while nobody does), and how many may connect.
+   * Undefined: nowhere.
+   */
+  readonly wireguard:
+    | { readonly host: string; readonly port: number; readonly by: string | undefined; readonly tunnels: number }
+    | undefined;
+}
+
 /** What `flycast status` shows. */
-export interface NodeStatus {
+export interface NodeStatus extends NodeWays {
   readonly mode: string;
   readonly region: string;
   readonly version: string;

@@ -1,16 +1,17 @@
 import { readFileSync } from "node:fs";
 import { execFile } from "node:child_process";
-import { delimiter } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import pc from "picocolors";
+import type { NodeStatus } from "../api/status.ts";
 import { checkResolution } from "../dns/check-resolution.ts";
 import { probeLab } from "../network/linux/probe.ts";
 import { enterNetwork } from "./client-place.ts";
 import { ApiClient } from "./client.ts";
 import { namesOfComputer } from "./doctor-names.ts";
+import { possibleWays, waysOfNode } from "./doctor-ways.ts";
+import { findProgram } from "./find-program.ts";
 import { EXIT, print, printJson } from "./output.ts";
-import { isExecutable } from "./is-executable.ts";
 import type { GlobalOptions } from "./command.ts";
 
 interface Finding {
@@ -83,6 +84,7 @@ async function lab(): Promise<Finding[]> {
       remedy: "Without it routing rules keep networks apart. Debian package: nftables.",
     },
     { what: "loopback mode", ok: true, detail: "works everywhere; no isolation" },
+    ...possibleWays(probe.nft),
   ];
 }
 
@@ -91,9 +93,8 @@ function tools(): Finding[] {
     dig: "bind9-dnsutils, to look up names by hand",
     wg: "wireguard-tools, to join by WireGuard",
   };
-  const path = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
   return Object.entries(wanted).map(([tool, use]) => {
-    const found = path.map((folder) => `${folder}/${tool}`).find(isExecutable);
+    const found = findProgram(tool);
     return { what: tool, ok: found !== undefined, detail: found ?? "not found", remedy: `Debian package ${use}.` };
   });
 }
@@ -101,14 +102,11 @@ function tools(): Finding[] {
 async function node(options: GlobalOptions): Promise<Finding[]> {
   try {
     const client = new ApiClient(options);
-    const status = (await client.get("/flycast/v1/status")) as {
-      mode: string;
-      dns: string[];
-      apps: unknown[];
-    };
+    const status = (await client.get("/flycast/v1/status")) as NodeStatus;
     const resolution = status.mode === "loopback" ? await askOutside(client) : await askInside(client);
     return [
       { what: "running node", ok: true, detail: `${client.node.url}, ${status.mode} mode, ${status.apps.length} apps` },
+      ...waysOfNode(status),
       ...resolution,
       ...(status.mode === "host" ? await namesOfComputer(status.dns) : []),
     ];

@@ -3,6 +3,8 @@ import type { Receipt, SystemEvent, TimedEvent } from "../api/events.ts";
 import { printable } from "./output.ts";
 import { span } from "./table.ts";
 
+type DrainedApp = Extract<SystemEvent, { event: "draining" }>["apps"][number];
+
 /** One event as one JSON line. */
 export function jsonLine(event: SystemEvent, now: Date): string {
   const { event: name, ...rest } = event;
@@ -46,9 +48,21 @@ export function humanLine(event: SystemEvent, now: Date): string | undefined {
       return line(event.app, " ".repeat(14), `${pc.cyan("release")}  ${printable(event.command.join(" "))}`);
     case "reload":
       return `${time}  ${pc.cyan("reloaded")} ${event.changed.length === 0 ? "nothing changed" : event.changed.join(", ")}`;
+    case "draining":
+      return `${time}  ${pc.yellow("in use")}   ${event.apps.map(appInUse).join(", ")}`;
     case "problem":
       return `${time}  ${pc.red("problem")}  ${printable(event.message)} [${event.code}]`;
   }
+}
+
+/** `web (1 connection, 2 requests)`. */
+function appInUse({ app, connections, requests }: DrainedApp): string {
+  const counts = [counted(connections, "connection"), counted(requests, "request")];
+  return `${app} (${counts.filter((text) => text !== "").join(", ")})`;
+}
+
+function counted(count: number, what: string): string {
+  return count === 0 ? "" : `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function exit(how: { readonly code?: number; readonly signal?: string }): string {

@@ -64,6 +64,8 @@ export interface Observed {
   readonly connections?: () => number;
   /** Who waits for a Machine, by app and service. */
   readonly queues?: () => Iterable<{ readonly app: string; readonly service: number; readonly length: number }>;
+  /** The gateway of WireGuard clients, where there is one. `by`: who carries the tunnels, undefined while nobody does. */
+  readonly wireguard?: () => { readonly by: string | undefined; readonly tunnels: number };
   /** Packets that the kernel refused since the start, by reason. */
   readonly denied?: () => Promise<Readonly<Record<string, number>>>;
 }
@@ -245,11 +247,18 @@ function observeWake(histogram: Histogram<"phase">, receipt: WakeTimes): void {
 
 function observedText(observed: Observed, host: string): string {
   let text = "";
-  const { view, load, connections, queues } = observed;
+  const { view, load, connections, queues, wireguard } = observed;
   if (view !== undefined) text += family("gauge", "flycast_machines", "Machines by state.", machinesByState(view));
   if (connections !== undefined) {
     const samples = [{ labels: {}, value: connections() }];
     text += family("gauge", "flycast_connections", "Connections that are open.", samples);
+  }
+  if (wireguard !== undefined) {
+    const { by, tunnels } = wireguard();
+    const up = [{ labels: {}, value: by === undefined ? 0 : 1 }];
+    text += family("gauge", "flycast_wireguard_up", "Whether WireGuard tunnels are carried.", up);
+    const clients = [{ labels: {}, value: tunnels }];
+    text += family("gauge", "flycast_wireguard_peers", "WireGuard clients that may connect.", clients);
   }
   if (queues !== undefined) {
     const samples = [...queues()].map(({ app, service, length }) => ({

@@ -119,6 +119,8 @@ test("Ctrl-C waits for a download, not for an idle keep-alive connection; a seco
     (out) => out === "quick",
   );
   const ended = node.stop("SIGINT");
+  const draining = await node.until((event) => event.event === "draining");
+  expect(draining).toMatchObject({ apps: [{ app: "a", connections: 0, requests: 1 }] });
   expect((await slow).out).toBe("begin end");
   expect((await ended).code).toBe(0);
   idle.destroy();

@@ -201,6 +201,7 @@ describe("metrics", () => {
         { app: "web", machine: "m2", service: 9090, claims: 5 },
       ],
       denied: () => Promise.resolve({ forged: 4, surprise: 1, more: 1 }),
+      wireguard: () => ({ by: "kernel", tunnels: 2 }),
     });
     open = 9;
     const all = await samples(metrics);
@@ -210,6 +211,10 @@ describe("metrics", () => {
     expect(all.get('fly_app_concurrency{app="web",region="",host="0000",instance="m2"}')).toBe(6);
     expect(all.get('flycast_denied_packets_total{reason="forged"}')).toBe(4);
     expect(all.get('flycast_denied_packets_total{reason="other"}')).toBe(2);
+    expect(all.get("flycast_wireguard_up")).toBe(1);
+    expect(all.get("flycast_wireguard_peers")).toBe(2);
+    metrics.observe({ wireguard: () => ({ by: undefined, tunnels: 0 }) });
+    expect((await samples(metrics)).get("flycast_wireguard_up")).toBe(0);
   });
 
   test("are there even when the kernel cannot be asked, with the process's own among them", async () => {

@@ -17,6 +17,8 @@ export interface Tunnel {
   readonly cidr: string;
 }
 
+export type DeviceKind = "kernel" | "wireguard-go";
+
 export interface DeviceOptions {
   /** File with the private key in base64. */
   readonly keyFile: string;
@@ -41,6 +43,7 @@ export class Device {
   #process: ChildProcess | undefined;
   #closing = false;
   #port = 0;
+  #by: DeviceKind = "kernel";
 
   private constructor(options: DeviceOptions) {
     this.#options = options;
@@ -49,6 +52,11 @@ export class Device {
   /** UDP port on which WireGuard listens in our namespace. */
   get port(): number {
     return this.#port;
+  }
+
+  /** Who carries the tunnels. */
+  get by(): DeviceKind {
+    return this.#by;
   }
 
   /** @errors missing_tool, no_privilege, internal */
@@ -70,7 +78,10 @@ export class Device {
     // An earlier life in the same namespace may have left one (host mode).
     await run(["ip", "link", "del", "dev", DEVICE]);
     const inKernel = await run(["ip", "link", "add", "dev", DEVICE, "type", "wireguard"]);
-    if (inKernel.code !== 0) await this.#startProgram();
+    if (inKernel.code !== 0) {
+      this.#by = "wireguard-go";
+      await this.#startProgram();
+    }
     await mustRun(["wg", "set", DEVICE, "private-key", this.#options.keyFile]);
     await mustRun(["ip", "link", "set", "dev", DEVICE, "mtu", `${MTU}`, "addrgenmode", "none", "up"]);
     this.#port = Number((await mustRun(["wg", "show", DEVICE, "listen-port"])).trim());

@@ -7,7 +7,7 @@ import { CommandQueue } from "../linux/commands.ts";
 import type { Commands } from "../linux/guard.ts";
 import { run } from "../linux/run.ts";
 import type { Outside } from "../outside.ts";
-import { Device } from "./device.ts";
+import { Device, type DeviceKind } from "./device.ts";
 import { gatewayKey, type GatewayKey } from "./keys.ts";
 import { Relay } from "./relay.ts";
 import { nftPeerRules, routingPeerRules, type PeerPlace, type PeerRules } from "./rules.ts";
@@ -33,12 +33,20 @@ export interface GatewayOptions {
   readonly onProblem: (error: AppError) => void;
 }
 
+export interface GatewayState {
+  /** Who carries the tunnels; undefined while nobody does: then it is tried again. */
+  readonly by: DeviceKind | undefined;
+  /** Clients that may connect now. */
+  readonly tunnels: number;
+}
+
 /** The door by which WireGuard clients come into their networks (lab and host mode). */
 export interface Gateway {
   /** Base64. */
   readonly publicKey: string;
   /** UDP port outside. */
   readonly port: number;
+  state(): GatewayState;
   /**
    * Makes the tunnels those of `peers()`; to be called after each change of them. When it resolves, a new client may
    * connect, and one that was removed is cut off: its packets are read no more and its connections have ended.
@@ -92,6 +100,10 @@ class LinuxGateway implements Gateway {
 
   get port(): number {
     return this.#outerPort;
+  }
+
+  state(): GatewayState {
+    return { by: this.#device?.by, tunnels: this.#device === undefined ? 0 : this.#tunnels.size };
   }
 
   async start(): Promise<void> {

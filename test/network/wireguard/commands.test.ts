@@ -134,6 +134,16 @@ describe.skipIf(unable !== undefined && process.env["CI"] !== "true")("flycast w
     expect((await peers()).map(({ name }) => name)).toEqual(["laptop"]);
   });
 
+  test("the gateway's state is in /metrics and in flycast doctor", async () => {
+    const { api } = await node.ready();
+    const metrics = (await run([...computer.enter, "curl", "-sS", `${api}/metrics`])).out;
+    expect(metrics).toMatch(/^flycast_wireguard_up 1$/m);
+    expect(metrics).toMatch(new RegExp(`^flycast_wireguard_peers ${(await peers()).length}$`, "m"));
+    expect((await node.cli("doctor")).out).toMatch(
+      /its WireGuard +0\.0\.0\.0:51820, carried by (?:the kernel|wireguard-go), \d+ peers/,
+    );
+  });
+
   test("where there is no gateway, it is said what to write, and peers can still be removed", async () => {
     await node.stop("SIGKILL");
     const file = join(folder, "flycast.toml");
@@ -147,5 +157,14 @@ describe.skipIf(unable !== undefined && process.env["CI"] !== "true")("flycast w
     expect(refused).toMatchObject({ code: 1 });
     expect(refused.err).toContain('write wireguard = "127.0.0.1:51820" under [node]');
     expect(existsSync(join(folder, "laptop.conf"))).toBe(false);
+  });
+
+  test("loopback mode, which has no network to join, says so instead of silence", async () => {
+    const other = workspaceOf(FILES, WHO);
+    const loopback = new Up(other, WHO, ["--network-mode", "loopback"]);
+    const problem = await loopback.until((event) => event.event === "problem");
+    expect(problem).toMatchObject({ code: "unsupported", message: expect.stringContaining("WireGuard") });
+    await loopback.stop();
+    clean(other);
   });
 });
