@@ -27,6 +27,7 @@ import { OutsidePorts } from "./dns/outside-ports.ts";
 import { createDns } from "./dns/server.ts";
 import { parseResolvConf } from "./dns/system-upstreams.ts";
 import { createProcessDriver } from "./machines/drivers/process.ts";
+import { StateFiles } from "./machines/drivers/state-files.ts";
 import { readEnvFile } from "./machines/env-file.ts";
 import { machineEnvironment } from "./machines/environment.ts";
 import { inUse } from "./machines/in-use.ts";
@@ -80,8 +81,11 @@ export interface SystemOptions {
 export interface System {
   /** What the files say now. All or nothing. @returns names of the apps that changed */
   apply(workspace: Workspace): Promise<readonly string[]>;
-  /** Ends everything; without `cut`, connections in use may finish within the drain timeout. Says what was cut. */
-  shutdown(options: { readonly cut: boolean }): Promise<readonly string[]>;
+  /**
+   * Ends everything; without `cut`, connections in use may finish within the drain timeout, or `within` if that is shorter.
+   * Says what was cut.
+   */
+  shutdown(options: { readonly cut: boolean; readonly within?: Milliseconds }): Promise<readonly string[]>;
 }
 
 const NO_GATEWAY_IN_LOOPBACK = "in loopback mode there is no private network that WireGuard clients could join";
@@ -153,8 +157,11 @@ export async function startSystem(options: SystemOptions): Promise<System> {
           expandReferences({ value }, (app, port) => dialText(app, port, machine.network))["value"] ?? value,
       });
     const releases = new Releases({ driver, random: randomBytes, environment: environmentOf, log });
+    const lastStates = new StateFiles(node.stateDir, clock);
+    ending.push(() => lastStates.close());
     const machines = createMachines({
       registry,
+      memory: lastStates,
       driver,
       clock,
       random: Math.random,
@@ -436,11 +443,11 @@ export async function startSystem(options: SystemOptions): Promise<System> {
         cuts.add(`connection of ${app} from ${caller.address} to ${destination}`);
       }
     };
-    const shutdown = async (cut: boolean): Promise<readonly string[]> => {
+    const shutdown = async (within: Milliseconds): Promise<readonly string[]> => {
       ready = false;
       const used = inUse(view, machines);
-      if (!cut && used.length > 0) emit({ event: "draining", apps: used });
-      await drain(cut ? ms(0) : workspace.current.node.limits.drainTimeout);
+      if (within > 0 && used.length > 0) emit({ event: "draining", apps: used });
+      await drain(ms(Math.min(within, workspace.current.node.limits.drainTimeout)));
       // In host mode Machines go on without the node, and the next one finds them.
       if (mode !== "host") await machines.shutdown({ drain: false });
       await endAll();
@@ -449,8 +456,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
     let shutting: Promise<readonly string[]> | undefined;
     return {
       apply: (next) => workspace.apply(next),
-      async shutdown({ cut }) {
-        if (shutting === undefined) shutting = shutdown(cut);
+      async shutdown({ cut, within }) {
+        if (shutting === undefined) shutting = shutdown(cut ? ms(0) : (within ?? ms(Number.MAX_SAFE_INTEGER)));
         else if (cut) await drain(ms(0));
         return shutting;
       },
