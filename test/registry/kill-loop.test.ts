@@ -141,7 +141,13 @@ describe("promise 7: nothing acknowledged is lost", () => {
         expect(entry).toMatch(/^new-/);
         await utimes(join(dir, "lock", entry), 0, 0);
       }
-      const last = await openFileRegistry({ dir, clock: systemClock, random: (n) => randomBytes(n), snapshotAfter });
+      const last = await openFileRegistry({
+        dir,
+        clock: systemClock,
+        random: (n) => randomBytes(n),
+        onNotice: (notice) => expect.unreachable(notice),
+        snapshotAfter,
+      });
       await last.close();
       expect(await readdir(join(dir, "lock"))).toEqual([]);
       const files = await readdir(join(dir, "catalogue"));
