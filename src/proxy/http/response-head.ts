@@ -30,13 +30,16 @@ export function writeResponseHead(head: HeadParser, edit: ResponseEdit): string 
     if (kind === NAME.other) continue;
     let drop = false;
     switch (kind) {
-      case NAME.connection:
+      case NAME.connection: {
         drop = true;
-        for (const item of head.value(i).split(",")) {
+        const value = head.value(i);
+        if (value === "keep-alive") break; // what nearly every server says
+        for (const item of value.split(",")) {
           const token = item.trim().toLowerCase();
           if (!KNOWN_TOKENS.has(token)) (nominated ??= new Set()).add(token.replaceAll("_", "-"));
         }
         break;
+      }
       case NAME.upgrade:
         drop = true;
         upgrade = head.value(i);
