@@ -42,6 +42,7 @@ import { createLinuxPlane } from "./network/linux/plane.ts";
 import type { OuterFacts } from "./network/linux/wire.ts";
 import type { Outside } from "./network/outside.ts";
 import type { NetworkPlane } from "./network/plane.ts";
+import { removeDevice } from "./network/wireguard/device.ts";
 import { openGateway } from "./network/wireguard/gateway.ts";
 import { createFlySrcSigner } from "./proxy/http/fly-src.ts";
 import { createHttpHandler } from "./proxy/http/handler.ts";
@@ -273,6 +274,8 @@ export async function startSystem(options: SystemOptions): Promise<System> {
             onProblem: ({ code, message }) => emit({ event: "problem", code, message }),
           });
     ending.push(() => gateway?.close());
+    // An earlier life of the node, killed, may have had one.
+    if (gateway === undefined && mode === "host") await removeDevice();
     if (wireguard !== undefined && mode === "loopback") {
       emit({ event: "problem", code: "unsupported", message: NO_GATEWAY_IN_LOOPBACK });
     }

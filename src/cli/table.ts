@@ -13,6 +13,27 @@ export function table(headers: readonly string[], rows: readonly (readonly strin
   return [line(headers.map((header) => header.toUpperCase())), ...rows.map(line)].join("\n");
 }
 
+/** Rows in a frame of `+-|` under centred upper-case headers: flyctl's other tables, such as that of WireGuard peers. */
+export function framedTable(headers: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = headers.map((header, column) =>
+    Math.max(displayWidth(header), ...rows.map((row) => displayWidth(row[column] ?? ""))),
+  );
+  const rule = `+${widths.map((width) => "-".repeat(width + 2)).join("+")}+`;
+  const line = (cells: readonly string[], pad: (cell: string, width: number) => string): string =>
+    `|${widths.map((width, column) => ` ${pad(cells[column] ?? "", width)} `).join("|")}|`;
+  const heads = headers.map((header) => header.toUpperCase());
+  return [rule, line(heads, centred), rule, ...rows.map((row) => line(row, toTheLeft)), rule].join("\n");
+}
+
+function toTheLeft(cell: string, width: number): string {
+  return cell + " ".repeat(width - displayWidth(cell));
+}
+
+function centred(cell: string, width: number): string {
+  const before = Math.floor((width - displayWidth(cell)) / 2);
+  return toTheLeft(" ".repeat(before) + cell, width);
+}
+
 /** Without the colour codes that picocolors may have put in. */
 function displayWidth(text: string): number {
   return text.replace(/\u001b\[[0-9;]*m/g, "").length;

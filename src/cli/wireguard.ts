@@ -8,7 +8,7 @@ import type { WallTime } from "../core/units.ts";
 import { ApiClient } from "./client.ts";
 import { EXIT, print, printJson } from "./output.ts";
 import type { GlobalOptions } from "./command.ts";
-import { table } from "./table.ts";
+import { framedTable } from "./table.ts";
 import { checkFileName, clientFile, defaultPeerName, openClientFile, type ClientFile } from "./wireguard-file.ts";
 
 interface PeerJson {
@@ -99,7 +99,7 @@ export async function list(options: Options, args: readonly string[]): Promise<n
   if (options.json === true) printJson(peers);
   else {
     print(
-      table(
+      framedTable(
         ["Name", "Region", "Peer IP"],
         peers.map((peer) => [peer.name, peer.region, peer.peer_ip]),
       ),

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { rm, rmdir } from "node:fs/promises";
 import { AppError } from "../../core/errors.ts";
 import { removeHostExit } from "./egress.ts";
+import { SOCKET } from "../wireguard/device.ts";
 import { HOST_LINK, HOST_NAMESPACE, namespaceExists } from "./host-link.ts";
 import { lockHostNamespace } from "./host-lock.ts";
 import { placesFolder } from "./machine-files.ts";
@@ -40,6 +41,8 @@ export async function tearDownHost(namespace = HOST_NAMESPACE, link = HOST_LINK)
     await removeHostExit(namespace);
     await mustRun(["ip", "netns", "del", namespace]);
   }
+  // Left by a gateway that was killed.
+  await rm(SOCKET, { force: true });
   if (existsSync(places)) {
     await rm(places, { recursive: true, force: true });
     removed.push(places);

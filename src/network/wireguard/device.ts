@@ -29,8 +29,8 @@ export interface DeviceOptions {
 
 /** IPv6 over Ethernet less WireGuard's 60 bytes (and 20 that IPv6 outside would take), as clients set it too. */
 const MTU = 1420;
-/** Where `wg` finds wireguard-go. */
-const SOCKET = `/var/run/wireguard/${DEVICE}.sock`;
+/** Where `wg` finds wireguard-go: also outside of the namespaces of host mode. */
+export const SOCKET = `/var/run/wireguard/${DEVICE}.sock`;
 const POLL = ms(10);
 const START_TRIES = 500;
 
@@ -75,8 +75,7 @@ export class Device {
     if ((await run(["wg", "--version"])).code !== 0) {
       throw new AppError("missing_tool", "the WireGuard gateway needs the program wg (package wireguard-tools)");
     }
-    // An earlier life in the same namespace may have left one (host mode).
-    await run(["ip", "link", "del", "dev", DEVICE]);
+    await removeDevice();
     const inKernel = await run(["ip", "link", "add", "dev", DEVICE, "type", "wireguard"]);
     if (inKernel.code !== 0) {
       this.#by = "wireguard-go";
@@ -88,8 +87,6 @@ export class Device {
   }
 
   async #startProgram(): Promise<void> {
-    // Left by one that was killed.
-    await rm(SOCKET, { force: true });
     // It ends with us, however we end.
     const argv = ["--pdeathsig", "KILL", "wireguard-go", "--foreground", DEVICE];
     const child = spawn("setpriv", argv, {
@@ -142,10 +139,15 @@ export class Device {
       const gone = once(child, "exit");
       child.kill("SIGKILL");
       await gone;
-      await rm(SOCKET, { force: true });
     }
-    await run(["ip", "link", "del", "dev", DEVICE]);
+    await removeDevice();
   }
+}
+
+/** What a gateway has in our namespace and in /run: in host mode an earlier life of the node, killed, may have left it. */
+export async function removeDevice(): Promise<void> {
+  await rm(SOCKET, { force: true });
+  await run(["ip", "link", "del", "dev", DEVICE]);
 }
 
 function answers(path: string): Promise<boolean> {

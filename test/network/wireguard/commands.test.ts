@@ -67,7 +67,7 @@ describe.skipIf(unable !== undefined && process.env["CI"] !== "true")("flycast w
     const kept = await run(["grep", "-rlF", secret, join(folder, ".flycast")]);
     expect(kept.out).toBe("");
     expect((await wireguard("list", "acme")).out).toMatch(
-      /^NAME\s+REGION\s+PEER IP\nlaptop\s+iad\s+fdaa:.*:a7b::a:102\n$/,
+      /^\+-+\+-+\+-+\+\n\|\s+NAME\s+\| REGION \|\s+PEER IP\s+\|\n\+.*\+\n\| laptop \| iad    \| fdaa:.*:a7b::a:102 \|\n\+.*\+\n$/,
     );
   });
 

@@ -18,6 +18,8 @@ const general = (text: string): string =>
     .replaceAll(/\/tmp\/tmp\.\w+/g, "/tmp/WORK")
     .replaceAll(/(?:just now|\d+[smh] ago)/g, "AGO")
     .replaceAll(/curl: \(7\).*/g, "curl: (7)")
+    // Frames of tables are as wide as what stands in them.
+    .replaceAll(/-{3,}/g, "---")
     .replaceAll(/[ \t]+/g, " ")
     .trim();
 

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
 import { cannotServe, Computer, Service } from "../../e2e/serve-support.ts";
 import { clean, eventually, FLYCAST, workspaceOf, type Ran } from "../../e2e/support.ts";
@@ -78,6 +79,16 @@ describe.skipIf(unable !== undefined && process.env["CI"] !== "true")("WireGuard
     expect((await call()).code).not.toBe(0);
     await node.end("TERM");
     expect((await here.processes()).filter((line) => line.includes("flycast-wg"))).toEqual([]);
-    expect((await here.run("sh", "-c", "ls /run/wireguard")).out.trim()).toBe("wg0.sock");
+    const sockets = async (): Promise<string> => (await here.run("sh", "-c", "ls /run/wireguard")).out.trim();
+    expect(await sockets()).toBe("wg0.sock");
+
+    // Killed, it leaves the gateway's socket; a next life that lets nobody in tidies up.
+    node = await new Service(here, folder, ["flycast.toml"]).ready();
+    await node.end("KILL");
+    const settings = `${folder}/flycast.toml`;
+    writeFileSync(settings, FILES["flycast.toml"].replace(/^wireguard.*\n/m, ""));
+    node = await new Service(here, folder, ["flycast.toml"]).ready();
+    expect(await sockets()).toBe("wg0.sock");
+    await node.end("TERM");
   }, 90_000);
 });
