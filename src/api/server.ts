@@ -104,6 +104,8 @@ export function createApi(options: ApiOptions): Api {
     const principal = admit(incoming, c.req.path, via, { view, nodeToken: options.nodeToken });
     c.set("via", via);
     if (principal !== undefined) c.set("principal", principal);
+    // Bodies are JSON, whatever their header calls them: curl calls them a form.
+    if (incoming.headers["content-type"] !== undefined) c.req.raw.headers.set("content-type", "application/json");
     return next();
   });
   app.use(

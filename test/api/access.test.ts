@@ -222,6 +222,21 @@ describe("limits", () => {
   });
 });
 
+test("a body is read as JSON, whatever its header calls it", async () => {
+  for (const type of [
+    "application/x-www-form-urlencoded",
+    "text/plain",
+    "application/json; charset=utf-8",
+    "application/json",
+  ]) {
+    const name = `typed-${type.replaceAll(/[^a-z]/g, "").slice(-8)}`;
+    const ask = { raw: JSON.stringify({ name, org_slug: "acme" }), headers: { "content-type": type } };
+    expect((await api.call("/v1/apps", ask)).status, type).toBe(201);
+  }
+  const form = { raw: "name=web", headers: { "content-type": "application/x-www-form-urlencoded" } };
+  expect(await api.call("/v1/apps", form)).toMatchObject({ status: 400, json: { code: "invalid" } });
+});
+
 describe("secrets", () => {
   const secrets = (path = "", ask?: object): Promise<Answer> => api.call(`/v1/apps/ours/secrets${path}`, ask);
 
