@@ -5,7 +5,9 @@ import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
 import { AppError, ERROR_CODES, type ErrorCode } from "../core/errors.ts";
 import type { Workspace } from "../config/model.ts";
+import type { Milliseconds } from "../core/units.ts";
 import { HOST_NAMESPACE } from "../network/linux/host-link.ts";
+import type { KeptListeners } from "../network/linux/kept-listeners.ts";
 import { launchCore } from "../network/linux/launch.ts";
 import { directOutside } from "../network/outside-direct.ts";
 import type { NetworkMode } from "../network/plane.ts";
@@ -17,8 +19,11 @@ import { decode, encode } from "./wire.ts";
 export interface NodeProcess {
   /** What the files say now. @errors whatever refuses it; then nothing has changed */
   apply(workspace: Workspace): Promise<readonly string[]>;
-  /** Drains, unless `cut`, and ends. A second call with `cut` does not wait any longer. */
-  shutdown(cut: boolean): void;
+  /**
+   * Drains, unless `cut`, and ends. A second call with `cut` does not wait any longer. `within`: at most so long, where the
+   * node's own drain timeout is longer.
+   */
+  shutdown(cut: boolean, within?: Milliseconds): void;
   /** Resolves when it has ended; `failure` tells why, if nobody asked it to. */
   readonly ended: Promise<{ readonly cut: readonly string[]; readonly failure: NodeFailure | undefined }>;
 }
@@ -31,6 +36,8 @@ export interface StartNode {
   readonly prettyLog: boolean;
   readonly version: string;
   readonly onEvent: (event: SystemEvent, apps: readonly AppStatus[] | undefined) => void;
+  /** Host mode: what keeps listeners beyond the node's end. */
+  readonly kept?: KeptListeners;
 }
 
 export async function startNode(options: StartNode): Promise<NodeProcess> {
@@ -42,6 +49,7 @@ export async function startNode(options: StartNode): Promise<NodeProcess> {
       // Without nftables inside nothing could keep Machines apart on their way out.
       egress: options.nftables ? options.workspace.node.egress : "none",
       execArgv: process.execArgv,
+      ...(options.kept === undefined || options.mode !== "host" ? {} : { kept: options.kept }),
       onMessage: (text) => {
         if (typeof text === "string") talk.receive(decode<FromNode>(text));
       },
@@ -124,8 +132,8 @@ class Conversation implements NodeProcess {
     });
   }
 
-  shutdown(cut: boolean): void {
-    this.send({ kind: "shutdown", cut });
+  shutdown(cut: boolean, within?: Milliseconds): void {
+    this.send({ kind: "shutdown", cut, ...(within === undefined ? {} : { within }) });
   }
 
   receive(message: FromNode): void {

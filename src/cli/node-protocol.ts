@@ -1,6 +1,7 @@
 import type { SystemEvent } from "../api/events.ts";
 import type { Workspace } from "../config/model.ts";
 import type { AppStatus } from "../api/status.ts";
+import type { Milliseconds } from "../core/units.ts";
 
 /** What the outer process tells the node, and what the node answers; encoded by `wire.ts` between processes. */
 export type ToNode =
@@ -14,7 +15,7 @@ export type ToNode =
       readonly version: string;
     }
   | { readonly kind: "apply"; readonly id: number; readonly workspace: Workspace }
-  | { readonly kind: "shutdown"; readonly cut: boolean };
+  | { readonly kind: "shutdown"; readonly cut: boolean; readonly within?: Milliseconds };
 
 export interface NodeFailure {
   readonly code: string;

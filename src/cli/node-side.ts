@@ -1,5 +1,6 @@
 import type { SystemEvent } from "../api/events.ts";
 import { toAppError } from "../core/errors.ts";
+import type { Milliseconds } from "../core/units.ts";
 import { startSystem, type Standing, type System } from "../main.ts";
 import type { AppStatus } from "../api/status.ts";
 import type { ComputerSide } from "../network/linux/core-side.ts";
@@ -39,7 +40,7 @@ export class NodeSide {
         void this.#apply(message);
         return;
       case "shutdown":
-        void this.#shutdown(message.cut);
+        void this.#shutdown(message.cut, message.within);
         return;
     }
   }
@@ -57,6 +58,7 @@ export class NodeSide {
     });
     try {
       await this.#system;
+      this.#place?.computer.settled();
     } catch (thrown) {
       this.#send({ kind: "failed", failure: failureOf(thrown) });
       this.#end();
@@ -78,11 +80,11 @@ export class NodeSide {
     }
   }
 
-  async #shutdown(cut: boolean): Promise<void> {
+  async #shutdown(cut: boolean, within: Milliseconds | undefined): Promise<void> {
     if (this.#ending && !cut) return;
     this.#ending = true;
     const system = await this.#system?.catch(() => undefined);
-    const named = (await system?.shutdown({ cut }).catch(() => [])) ?? [];
+    const named = (await system?.shutdown({ cut, ...(within === undefined ? {} : { within }) }).catch(() => [])) ?? [];
     this.#send({ kind: "ended", cut: named });
     this.#end();
   }

@@ -1,111 +1,22 @@
-import { existsSync } from "node:fs";
-import { resolve } from "node:path";
 import pc from "picocolors";
-import type { SystemEvent } from "../api/events.ts";
-import type { AppStatus } from "../api/status.ts";
-import { loadNode, loadWorkspace, type LoadedWorkspace } from "../config/load.ts";
-import { checkAllowances } from "./allowances.ts";
-import { chooseServeMode, LOOPBACK_NOTE } from "./choose-mode.ts";
-import { showProblems } from "./config-problems.ts";
-import { confirm } from "./ask.ts";
-import { humanLine, jsonLine } from "./event-printer.ts";
-import { followSignals, reload, waitForEnd } from "./foreground.ts";
-import { startNode } from "./node-process.ts";
-import { EXIT, print } from "./output.ts";
+import { connectKeeper } from "./keeper-link.ts";
 import type { GlobalOptions } from "./command.ts";
-import { version } from "./version.ts";
 
-interface Options extends GlobalOptions {
-  readonly networkMode?: "auto" | "host" | "lab" | "loopback";
-  readonly egress?: "auto" | "none";
-  readonly allow?: readonly string[];
-  readonly teardown?: boolean;
-  readonly yes?: boolean;
-}
-
-const STATE_DIR = "/var/lib/flycast";
-/** Read when no file is named, if it is there. */
-const DEFAULT_FILE = "/etc/flycast/flycast.toml";
-
-/** Runs a node as a service. In host mode its Machines outlive it, and the next one serves them again. */
-export async function run(options: Options, args: readonly string[]): Promise<number> {
-  const json = options.json === true;
-  if (options.teardown === true) return tearDown(options.yes === true, json);
-  checkAllowances(options.allow ?? []);
-  // From the first moment: by itself, SIGHUP would end the process.
-  let again: () => void = () => undefined;
-  process.on("SIGHUP", () => again());
-  const file = args[0] ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
-  const load = () => loadFor(file, options);
-  const loaded = await load();
-  showProblems(loaded, json);
-  if (loaded.workspace === undefined) return EXIT.failed;
-  const { node: settings } = loaded.workspace;
-
-  const chosen = await chooseServeMode(settings.networkMode);
-  const say = (event: SystemEvent, apps?: readonly AppStatus[]): void => {
-    if (json) return print(jsonLine(event, new Date()));
-    if (event.event === "ready") return print(readyText(event, apps ?? []));
-    const line = humanLine(event, new Date());
-    if (line !== undefined) print(line);
-  };
-  if (!json) {
-    const where = `${chosen.mode} mode, region ${settings.region}, state in ${settings.stateDir}`;
-    print(`flycast ${version()} starts as process ${process.pid}: ${where}, ${file ?? "no configuration file"}`);
+/** A node as a service is two processes on the computer: one that keeps listeners, and one that serves. */
+export async function run(options: GlobalOptions & Record<string, unknown>, args: readonly string[]): Promise<number> {
+  if (options["teardown"] === true) {
+    const { tearDown } = await import("./serve-teardown.ts");
+    return tearDown(options["yes"] === true, options.json === true);
   }
-  const notes = [...chosen.notes, ...(chosen.mode === "loopback" ? [LOOPBACK_NOTE] : [])];
-  for (const note of notes) process.stderr.write(`${pc.yellow("note:")} ${note}\n`);
-
-  const node = await startNode({
-    workspace: loaded.workspace,
-    mode: chosen.mode,
-    nftables: chosen.nftables,
-    prettyLog: !json && process.stderr.isTTY === true,
-    version: version(),
-    onEvent: say,
-  });
-  let reloading: Promise<void> = Promise.resolve();
-  again = () => {
-    reloading = reloading.then(() => reload(node, load, say, json)).catch(() => undefined);
-  };
-  followSignals(node, () => {
-    const stay = chosen.mode === "host" ? " Machines go on without the node." : "";
-    if (!json) print(`Stopping: connections in use may finish; a second signal cuts them.${stay}`);
-  });
-  return waitForEnd(node, json);
-}
-
-async function loadFor(file: string | undefined, options: Options): Promise<LoadedWorkspace> {
-  const how = {
-    cwd: process.cwd(),
-    allow: new Set(options.allow),
-    overrides: {
-      ...(options.networkMode === undefined ? {} : { networkMode: options.networkMode }),
-      ...(options.egress === undefined ? {} : { egress: options.egress }),
-      ...(options.stateDir === undefined ? {} : { stateDir: resolve(options.stateDir) }),
-    },
-  };
-  if (file !== undefined) return loadWorkspace(file, { ...how, service: { stateDir: STATE_DIR } });
-  const { node, ...rest } = await loadNode(undefined, how);
-  return { ...rest, workspace: node === undefined ? undefined : { file: undefined, node, apps: [] } };
-}
-
-async function tearDown(yes: boolean, json: boolean): Promise<number> {
-  if (!(await confirm("End all Machines of host mode on this computer and remove its network?", yes))) {
-    return EXIT.failed;
+  const keeper = await connectKeeper();
+  if (keeper !== undefined) {
+    const { serve } = await import("./serve-node.ts");
+    try {
+      return await serve(options, args, keeper);
+    } finally {
+      keeper.close();
+    }
   }
-  const { tearDownHost } = await import("../network/linux/teardown.ts");
-  const { processes, removed } = await tearDownHost();
-  if (json) print(JSON.stringify({ processes, removed }));
-  else if (removed.length === 0) print("There is nothing of host mode on this computer.");
-  else
-    print(`Ended ${processes} processes of Machines and removed ${removed.join(", ")}. The state folder is untouched.`);
-  return EXIT.done;
-}
-
-function readyText(event: SystemEvent & { event: "ready" }, apps: readonly AppStatus[]): string {
-  const machines = apps.flatMap((app) => app.machines);
-  const running = machines.filter((machine) => machine.state === "started").length;
-  const what = `${apps.length} apps, ${machines.length} Machines of which ${running} run`;
-  return `ready: API ${event.api}, DNS ${event.dns.join(" and ")}, ${what}`;
+  const { keepServing } = await import("./keep-serving.ts");
+  return keepServing((message) => process.stderr.write(`${pc.yellow("note:")} ${message}\n`));
 }

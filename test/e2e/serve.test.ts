@@ -36,14 +36,14 @@ createServer((request, response) => {
 }).listen(8080, "::");
 `;
 
-/** Eight clients, each with a new connection for each request, until SIGTERM; then what came of it. */
+/** Four clients of each `host port`, each with a new connection for each request, until SIGTERM; then what came of it. */
 const LOAD = `
 import { get } from "node:http";
-const [host] = process.argv.slice(2);
+const places = process.argv.slice(2).map((place) => place.split(" "));
 const answers = {}, errors = {};
 let over = false;
-const once = () => new Promise((resolve) => {
-  const request = get({ host, port: 80, agent: false, timeout: 20000 }, (response) => {
+const once = ([host, port]) => new Promise((resolve) => {
+  const request = get({ host, port, agent: false, timeout: 20000 }, (response) => {
     let text = "";
     response.setEncoding("utf8").on("data", (part) => (text += part));
     response.on("end", () => { answers[response.statusCode + " " + text] = (answers[response.statusCode + " " + text] ?? 0) + 1; resolve(); });
@@ -54,7 +54,7 @@ const once = () => new Promise((resolve) => {
 });
 process.on("SIGTERM", () => (over = true));
 console.log("begun");
-await Promise.all(Array.from({ length: 8 }, async () => { while (!over) await once(); }));
+await Promise.all([0, 1, 2, 3].flatMap(() => places.map(async (place) => { while (!over) await once(place); })));
 console.log(JSON.stringify({ answers, errors }));
 `;
 
@@ -103,22 +103,15 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
     return { ended };
   }
 
-  test("killed with kill -9 under load and started again, it finds its Machines with the same pids and serves them", async () => {
-    const first = await serve().ready();
-    const address = first.address("web");
-    const pid = (await curl(address)).out;
-    expect(pid).toMatch(/^\d+$/);
+  interface Outcome {
+    readonly answers: Readonly<Record<string, number>>;
+    readonly errors: Readonly<Record<string, number>>;
+  }
 
-    const [file = "", ...args] = computer.inside(
-      folder,
-      "sh",
-      "-c",
-      'echo $$; exec "$@"',
-      "sh",
-      process.execPath,
-      "load.mjs",
-      address,
-    );
+  /** Clients that ask these `host port` all the time. */
+  async function loadOn(...places: readonly string[]): Promise<{ end(): Promise<Outcome> }> {
+    const program = ["sh", "-c", 'echo $$; exec "$@"', "sh", process.execPath, "load.mjs", ...places];
+    const [file = "", ...args] = computer.inside(folder, ...program);
     const load = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
     let said = "";
     load.stdout.setEncoding("utf8").on("data", (text: string) => (said += text));
@@ -126,13 +119,40 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
       () => said,
       (text) => text.includes("begun"),
     );
+    return {
+      async end() {
+        const ended = once(load, "close");
+        await computer.kill("TERM", Number(said.split("\n")[0]));
+        await ended;
+        return JSON.parse(said.split("\n")[2]!) as Outcome;
+      },
+    };
+  }
+
+  /** Processes of the node itself, by what they do. */
+  async function partsOf(node: Service): Promise<{ readonly core: number; readonly serving: number }> {
+    const lines = await computer.processes();
+    const pidOf = (test: (line: string) => boolean) => Number(lines.find(test)?.split(" ")[0]);
+    return {
+      core: pidOf((line) => line.includes("cli/core.js")),
+      serving: pidOf((line) => line.includes("flycast.js serve") && !line.startsWith(`${node.pid} `)),
+    };
+  }
+
+  test("killed with kill -9 under load and started again, it finds its Machines with the same pids and serves them", async () => {
+    const first = await serve().ready();
+    const address = first.address("web");
+    const pid = (await curl(address)).out;
+    expect(pid).toMatch(/^\d+$/);
+
+    const load = await loadOn(`${address} 80`);
     const [{ private_ip: own }] = JSON.parse((await first.cli("machines", "list", "-a", "web", "--json")).out) as [
       { private_ip: string },
     ];
     const direct = await open(`[${own}]:8080`);
     const proxied = await open(`[${address}]`);
     await first.end("KILL");
-    // What a client sees meanwhile, once the process inside has followed: the kernel refuses it at once, nothing hangs.
+    // Without the process that keeps the listeners the kernel refuses at once, when the others have followed: nothing hangs.
     await eventually(
       () => curl(address),
       ({ code }) => code === 7,
@@ -142,18 +162,12 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
       () => curl(address),
       (answer) => answer.out === pid,
     );
-    const ended = once(load, "close");
-    await computer.kill("TERM", Number(said.split("\n")[0]));
-    await ended;
+    const { answers, errors } = await load.end();
 
     // The node is on no path between the computer (or a Machine) and a Machine's own address.
     writeFileSync(join(folder, "web/done"), "");
     expect((await direct.ended).out).toBe("began ended");
     expect((await proxied.ended).code).not.toBe(0);
-    const { answers, errors } = JSON.parse(said.split("\n")[2]!) as {
-      answers: Record<string, number>;
-      errors: Record<string, number>;
-    };
     expect(Object.keys(answers)).toEqual([`200 ${pid}`]);
     expect(Object.keys(errors).filter((code) => code !== "ECONNREFUSED" && code !== "ECONNRESET")).toEqual([]);
     expect(second.events.filter(({ event }) => event === "stopped" || event === "wake")).toEqual([]);
@@ -196,13 +210,76 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
     expect(await computer.processes()).toContainEqual(expect.stringContaining("server.mjs"));
   });
 
-  test("when the process inside is killed the service ends with a failure, and another state folder takes over nothing", async () => {
+  test("whatever serves is killed with kill -9 and another takes its place: new connections wait, and none is refused", async () => {
+    writeFileSync(join(folder, "flycast.toml"), `${config(["web"])}publish = { "80" = 18080 }\n`);
+    const node = await serve().ready();
+    const address = node.address("web");
+    const pid = (await curl(address)).out;
+    const dns = /\[(fdaa:.*)\]:53/.exec(String(node.events[0]?.["dns"]))?.[1];
+    const load = await loadOn(`${address} 80`, "127.0.0.1 18080");
+    for (const part of ["core", "serving", "core"] as const) {
+      const lives = node.events.filter(({ event }) => event === "ready").length;
+      await computer.kill("KILL", (await partsOf(node))[part]);
+      const named = await computer.run("dig", "+short", "+tries=1", "+time=20", "AAAA", "web.flycast", `@${dns}`);
+      expect([named.out.trim(), named.code]).toEqual([address, 0]);
+      await eventually(
+        () => node.events.filter(({ event }) => event === "ready").length,
+        (count) => count > lives,
+      );
+      expect((await curl(address)).out).toBe(pid);
+    }
+    const { answers, errors } = await load.end();
+    expect(Object.keys(answers)).toEqual([`200 ${pid}`]);
+    // What was under way is cut; nobody is refused.
+    expect(Object.keys(errors).filter((code) => code !== "ECONNRESET")).toEqual([]);
+    expect(node.stderr.match(/new connections wait/g)).toHaveLength(3);
+    // What is no longer served on purpose is refused.
+    writeFileSync(join(folder, "flycast.toml"), config(["web"]));
+    await node.signal("HUP");
+    await node.until(({ event }) => event === "reload");
+    expect((await computer.run("curl", "-s", "http://127.0.0.1:18080")).code).toBe(7);
+    expect(await node.end("TERM")).toBe(0);
+    expect((await curl(address)).code).toBe(7);
+  });
+
+  test("a program that is installed anew takes over at SIGUSR2: what is under way finishes, new connections wait", async () => {
+    const node = await serve().ready();
+    const address = node.address("web");
+    const pid = (await curl(address)).out;
+    const slow = await open(`[${address}]`);
+    const before = await partsOf(node);
+    await node.signal("USR2");
+    // Accepted by nobody yet.
+    const waiting = curl(address);
+    writeFileSync(join(folder, "web/done"), "");
+    expect((await slow.ended).out).toBe("began ended");
+    expect((await waiting).out).toBe(pid);
+    const after = await partsOf(node);
+    expect([after.core === before.core, after.serving === before.serving]).toEqual([false, false]);
+    expect(node.stderr).toBe("");
+  });
+
+  test("what ends again and again is given up, and the service ends with a failure", async () => {
+    const node = await serve().ready();
+    await curl(node.address("web"));
+    const ended = (async () => {
+      let over = false;
+      void node.exited.then(() => (over = true));
+      while (!over) {
+        const { core } = await partsOf(node);
+        if (core > 0) await computer.kill("KILL", core);
+      }
+    })();
+    expect(await node.exited).toBe(1);
+    await ended;
+    expect(await computer.processes()).toContainEqual(expect.stringContaining("server.mjs"));
+    expect((await curl(node.address("web"))).code).toBe(7);
+  });
+
+  test("another state folder takes over nothing: Machines of which it knows nothing are ended", async () => {
     const first = await serve().ready();
     const pid = (await curl(first.address("web"))).out;
-    const core = (await computer.processes()).find((line) => line.includes("cli/core.js"));
-    await computer.kill("KILL", Number(core!.split(" ")[0]));
-    expect(await first.exited).toBe(1);
-    expect(first.stderr).toContain("SIGKILL");
+    await first.end("KILL");
     // It knows nothing of those Machines: they would run on without anybody to serve or end them.
     await serve(".", "--state-dir", join(folder, "elsewhere")).ready();
     expect((await computer.processes()).filter((line) => line.includes("server.mjs"))).toEqual([]);

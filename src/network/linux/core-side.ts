@@ -1,9 +1,11 @@
 import type { Socket as UdpSocket } from "node:dgram";
-import { createServer, type Server, type Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import { AppError, ERROR_CODES, type ErrorCode } from "../../core/errors.ts";
 import type { Ip6 } from "../../core/ids.ts";
 import type { Outside } from "../outside.ts";
 import { LISTEN_BACKLOG, SERVER_OPTIONS } from "../outside-direct.ts";
+import { KeptServer, listenerName, rawSocketOf, sendSocket } from "./kept-listeners.ts";
+import type { Keeper } from "./inside-sockets.ts";
 import { isWireMessage, type CoreMessage, type Opening, type OuterFacts, type OuterMessage } from "./wire.ts";
 
 /** Host mode: what only the process outside can do to the computer's own network. For `createLinuxPlane`. @errors internal */
@@ -14,6 +16,10 @@ export interface ComputerSide {
   leave(keep: readonly Ip6[]): Promise<void>;
   /** Has its resolver ask this server for our names, where it has one that can be told so. */
   names(server: Ip6): Promise<void>;
+  /** Keeps our listeners open when we are gone. */
+  readonly keeper: Keeper;
+  /** Says that everything listens that shall: what an earlier core kept beyond that is closed. */
+  settled(): void;
 }
 
 /** The core's end of the channel to the process outside. */
@@ -27,7 +33,7 @@ export interface Outer {
 }
 
 interface Waiting {
-  readonly settle: (handle: unknown) => void;
+  readonly settle: (handle: unknown, kept: boolean) => void;
   readonly refuse: (error: AppError) => void;
 }
 
@@ -67,19 +73,41 @@ export function connectOuter(): Promise<Outer> {
     what: Opening,
     host: string,
     port: number,
-  ): Promise<{ readonly id: number; readonly handle: unknown }> => {
+  ): Promise<{ readonly id: number; readonly handle: unknown; readonly kept: boolean }> => {
     const id = ++sequence;
     return new Promise((resolve, reject) => {
       if (what === "listen") doors.set(id, { server: undefined, stragglers: [] });
-      waiting.set(id, { settle: (handle) => resolve({ id, handle }), refuse: reject });
+      waiting.set(id, { settle: (handle, kept) => resolve({ id, handle, kept }), refuse: reject });
       tell({ flycast: "open", id, what, host, port });
     });
   };
 
+  const keeper: Keeper = {
+    take(name) {
+      const id = ++sequence;
+      return new Promise((resolve, refuse) => {
+        const settle = (handle: unknown): void => resolve(typeof handle === "object" && handle ? handle : undefined);
+        waiting.set(id, { settle, refuse });
+        tell({ flycast: "take", id, name });
+      });
+    },
+    keep(name, socket) {
+      const raw = rawSocketOf(socket);
+      const message: CoreMessage = { flycast: "keep", name };
+      if (raw !== undefined) sendSocket(process as Required<typeof process>, message, raw);
+    },
+    release: (name) => tell({ flycast: "release", name }),
+  };
+
+  let persistent = false;
   const outside: Outside = {
     async listen(host, port) {
-      const { id, handle } = await open("listen", host, port);
-      const server = await listenAgain(handle as Server);
+      const { id, handle, kept } = await open("listen", host, port);
+      // A port that was free by chance is nobody's to come back to.
+      const keep = persistent && port !== 0;
+      const name = listenerName("outside", host, port);
+      const server = await listenAgain(handle as Server, () => (keep ? keeper.release(name) : undefined));
+      if (keep && !kept) keeper.keep(name, server);
       server.once("close", () => doors.delete(id));
       tell({ flycast: "taken", id });
       // Whoever asked attaches its listeners as soon as it has the server; stragglers wait until then.
@@ -107,6 +135,7 @@ export function connectOuter(): Promise<Outer> {
       const message = raw as OuterMessage;
       switch (message.flycast) {
         case "welcome":
+          persistent = message.outer.persistent !== undefined;
           resolve({
             facts: message.outer,
             outside,
@@ -114,6 +143,8 @@ export function connectOuter(): Promise<Outer> {
               join: (cidr, address) => ask({ flycast: "join", id: ++sequence, cidr, address }),
               leave: (keep) => ask({ flycast: "leave", id: ++sequence, keep }),
               names: (server) => ask({ flycast: "names", id: ++sequence, server }),
+              keeper,
+              settled: () => tell({ flycast: "settled" }),
             },
             send: (body) => tell({ flycast: "app", body }),
             onMessage(listener) {
@@ -127,11 +158,11 @@ export function connectOuter(): Promise<Outer> {
           waiting.delete(message.id);
           // A connected socket can end on its way in; then nothing comes with the message.
           if (handle === undefined) waiter?.refuse(new AppError("node_unreachable", "the connection ended at once"));
-          else waiter?.settle(handle);
+          else waiter?.settle(handle, message.kept === true);
           return;
         }
         case "done":
-          waiting.get(message.id)?.settle(undefined);
+          waiting.get(message.id)?.settle(undefined, false);
           waiting.delete(message.id);
           return;
         case "refused":
@@ -158,9 +189,9 @@ export function connectOuter(): Promise<Outer> {
 }
 
 /** The descriptor travels, the options of the server do not: so a server of ours listens on it again. */
-function listenAgain(received: Server): Promise<Server> {
+function listenAgain(received: Server, released: () => void): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer(SERVER_OPTIONS);
+    const server = new KeptServer(SERVER_OPTIONS, released);
     server.once("error", reject);
     server.listen(received, LISTEN_BACKLOG, () => {
       server.off("error", reject);

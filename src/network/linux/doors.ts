@@ -1,11 +1,9 @@
-import { createSocket, type Socket as UdpSocket } from "node:dgram";
-import { once } from "node:events";
 import type { Server } from "node:net";
-import type { Ip6, NetworkId } from "../../core/ids.ts";
+import type { NetworkId } from "../../core/ids.ts";
 import { ANY_DNS, dnsAddress } from "../address.ts";
-import { bindError } from "../outside-direct.ts";
 import type { ServiceDoor } from "../plane.ts";
 import { API_PORT, DNS_PORT } from "../ports.ts";
+import type { InsideSockets } from "./inside-sockets.ts";
 import { SharedPort } from "./shared-port.ts";
 
 /** DNS and API at `fdaa::3` and every network's `::3`. One socket an address: of a datagram Node tells no destination. */
@@ -14,8 +12,16 @@ export class Doors {
   readonly #wanted = new Set<NetworkId | undefined>([undefined]);
   readonly #open = new Map<NetworkId | undefined, ServiceDoor>();
   /** Services may have the same ports, at other addresses. */
-  readonly #dns = new SharedPort(DNS_PORT);
-  readonly #api = new SharedPort(API_PORT);
+  readonly #dns: SharedPort;
+  readonly #api: SharedPort;
+
+  readonly #sockets: InsideSockets;
+
+  constructor(sockets: InsideSockets) {
+    this.#sockets = sockets;
+    this.#dns = new SharedPort(DNS_PORT, sockets);
+    this.#api = new SharedPort(API_PORT, sockets);
+  }
 
   /** What arrives at a port of the doors and is not for a door; undefined when the doors do not have that port. */
   listenBeside(port: number): Promise<Server> | undefined {
@@ -50,7 +56,7 @@ export class Doors {
   async #openDoor(network: NetworkId | undefined): Promise<void> {
     if (this.#attach === undefined || this.#open.has(network)) return;
     const address = network === undefined ? ANY_DNS : dnsAddress(network);
-    const udp = await bindDns(address);
+    const udp = await this.#sockets.bindUdp(address, DNS_PORT);
     const [dnsTcp, api] = await Promise.all([this.#dns.at(address), this.#api.at(address)]);
     const door: ServiceDoor = { address, network, dnsUdp: udp, dnsTcp, api };
     if (this.#attach === undefined || !this.#wanted.has(network) || this.#open.has(network)) {
@@ -60,18 +66,6 @@ export class Doors {
     this.#open.set(network, door);
     this.#attach(door);
   }
-}
-
-async function bindDns(address: Ip6): Promise<UdpSocket> {
-  const udp = createSocket("udp6");
-  try {
-    udp.bind({ address, port: DNS_PORT, exclusive: true });
-    await once(udp, "listening");
-  } catch (thrown) {
-    udp.close();
-    throw bindError(thrown, address, DNS_PORT);
-  }
-  return udp;
 }
 
 function closeDoor(door: ServiceDoor): void {

@@ -5,6 +5,7 @@ import { openExit, type Exit } from "./egress.ts";
 import { ensureHostLink, HOST_LINK, joinHost, leaveHost, routeNames } from "./host-link.ts";
 import { lockHostNamespace } from "./host-lock.ts";
 import { hostCommand, labCommand } from "./init.ts";
+import { isRawSocket, listenerName, sendSocket, type KeptListeners } from "./kept-listeners.ts";
 import { OuterSockets } from "./outer-sockets.ts";
 import { isPrivileged } from "./privileges.ts";
 import { systemPath } from "./run.ts";
@@ -32,6 +33,8 @@ export interface LaunchOptions {
    * root the computer forwards for it. It needs nftables inside. @default "none"
    */
   readonly egress?: "auto" | "none";
+  /** Host mode: where listeners stay that the next core shall have. @default they end with the core */
+  readonly kept?: KeptListeners;
   /** Whatever the core sends with `send`. */
   readonly onMessage: (message: unknown) => void;
 }
@@ -109,6 +112,15 @@ function launch(options: LaunchOptions): Promise<CoreProcess> {
     );
   };
 
+  const { kept } = options;
+  /** False when there is no listener of that name. */
+  const giveKept = (id: number, name: string): boolean => {
+    const socket = kept?.take(name);
+    const message: OuterMessage = { flycast: "opened", id, kept: true };
+    if (socket !== undefined) sendSocket(child, message, socket);
+    return socket !== undefined;
+  };
+
   return new Promise((resolve, reject) => {
     child.once("error", (cause) =>
       reject(new AppError("missing_tool", `cannot run ${file}: ${cause.message}`, { cause })),
@@ -117,7 +129,7 @@ function launch(options: LaunchOptions): Promise<CoreProcess> {
       reject(new AppError("no_privilege", `the lab ended before it began (${describe(exit)})`)),
     );
 
-    child.on("message", (raw: unknown) => {
+    child.on("message", (raw: unknown, handle: unknown) => {
       if (!isWireMessage(raw)) return;
       const message = raw as CoreMessage;
       switch (message.flycast) {
@@ -143,8 +155,23 @@ function launch(options: LaunchOptions): Promise<CoreProcess> {
           });
           return;
         }
-        case "open":
+        case "open": {
+          const { id, what, host, port } = message;
+          if (what === "listen" && giveKept(id, listenerName("outside", host, port))) return;
           void sockets.open(message);
+          return;
+        }
+        case "take":
+          if (!giveKept(message.id, message.name)) send(child, { flycast: "done", id: message.id });
+          return;
+        case "keep":
+          if (kept !== undefined && isRawSocket(handle)) kept.keep(message.name, handle);
+          return;
+        case "release":
+          kept?.release(message.name);
+          return;
+        case "settled":
+          kept?.releaseUnclaimed();
           return;
         case "join":
           answer(message.id, joinHost(hostLink, message.cidr, message.address));

@@ -14,7 +14,7 @@ import { nftGuard } from "./guard-nft.ts";
 import { rulesGuard } from "./guard-rules.ts";
 import { INSIDE, privateAddresses } from "./host-link.ts";
 import { killAll } from "./kill-all.ts";
-import { listenInside } from "./listen-inside.ts";
+import { insideSockets, type InsideSockets } from "./inside-sockets.ts";
 import { placesFolder, writeOwnFiles } from "./machine-files.ts";
 import type { Namespace } from "./namespace.ts";
 import { PlaceRecords } from "./place-records.ts";
@@ -74,7 +74,8 @@ class LinuxPlane implements NetworkPlane {
   readonly #wires: Wires;
   readonly #records: PlaceRecords | undefined;
   readonly #vacancies: Vacancies;
-  readonly #doors = new Doors();
+  readonly #sockets: InsideSockets;
+  readonly #doors: Doors;
   readonly #networks = new Map<NetworkId, Promise<void>>();
   readonly #places = new Map<MachineId, Promise<Placed>>();
   /** Places that are being taken down. */
@@ -92,6 +93,8 @@ class LinuxPlane implements NetworkPlane {
     this.mode = options.mode;
     this.#options = options;
     this.#guard = guard;
+    this.#sockets = insideSockets(options.mode === "host" ? options.computer?.keeper : undefined);
+    this.#doors = new Doors(this.#sockets);
     const { userNamespace, gid, persistent } = options.outer;
     const places = placesFolder(persistent);
     this.#placesFolder = places;
@@ -298,7 +301,7 @@ class LinuxPlane implements NetworkPlane {
   }
 
   async listenPrivate(port: number): Promise<Server> {
-    const server = await (this.#doors.listenBeside(port) ?? listenInside("::", port));
+    const server = await (this.#doors.listenBeside(port) ?? this.#sockets.listen("::", port));
     this.#listeners.add(server);
     server.once("close", () => this.#listeners.delete(server));
     return server;

@@ -2,7 +2,7 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { Ip6 } from "../../core/ids.ts";
 import { parseIp6 } from "../address.ts";
 import { SERVER_OPTIONS } from "../outside-direct.ts";
-import { listenInside } from "./listen-inside.ts";
+import type { InsideSockets } from "./inside-sockets.ts";
 
 /**
  * A port on which Flycast itself answers at some addresses and services at all others. The kernel lets nobody listen on
@@ -12,12 +12,14 @@ import { listenInside } from "./listen-inside.ts";
  */
 export class SharedPort {
   readonly #port: number;
+  readonly #sockets: Pick<InsideSockets, "listen">;
   readonly #owners = new Map<Ip6, Server>();
   #rest: Server | undefined;
   #listening: Promise<Server> | undefined;
 
-  constructor(port: number) {
+  constructor(port: number, sockets: Pick<InsideSockets, "listen">) {
     this.#port = port;
+    this.#sockets = sockets;
   }
 
   /** What arrives at this address. Once for an address at a time. @errors port_taken, internal */
@@ -60,7 +62,7 @@ export class SharedPort {
   }
 
   async #listen(): Promise<Server> {
-    const listener = await listenInside("::", this.#port);
+    const listener = await this.#sockets.listen("::", this.#port);
     listener.on("connection", (socket) => this.#pass(socket));
     return listener;
   }

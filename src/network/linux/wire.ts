@@ -17,14 +17,22 @@ export type CoreMessage =
   | { readonly flycast: "leave"; readonly id: number; readonly keep: readonly string[] }
   /** Host mode: have the computer's resolver ask this server for our names. Answered likewise. */
   | { readonly flycast: "names"; readonly id: number; readonly server: string }
+  /** Host mode: a listener of this name that an earlier core has left, if there is one. Answered by `opened` with it, or `done`. */
+  | { readonly flycast: "take"; readonly id: number; readonly name: string }
+  /** Host mode: comes with a listener, to be kept for the next core. */
+  | { readonly flycast: "keep"; readonly name: string }
+  /** Host mode: it is served no longer, on purpose. */
+  | { readonly flycast: "release"; readonly name: string }
+  /** Host mode: everything listens; whatever nobody took is of no use any more. */
+  | { readonly flycast: "settled" }
   /** The handle arrived and is in use: the outer copy may close. */
   | { readonly flycast: "taken"; readonly id: number }
   | { readonly flycast: "app"; readonly body: unknown };
 
 export type OuterMessage =
   | { readonly flycast: "welcome"; readonly outer: OuterFacts }
-  /** Comes with the handle that was asked for. */
-  | { readonly flycast: "opened"; readonly id: number }
+  /** Comes with the handle that was asked for. `kept`: an earlier core has left it. */
+  | { readonly flycast: "opened"; readonly id: number; readonly kept?: true }
   | { readonly flycast: "done"; readonly id: number }
   | { readonly flycast: "refused"; readonly id: number; readonly code: string; readonly message: string }
   /** A connection that the outer copy of a listener accepted before it was closed. Comes with the socket. */
