@@ -1,6 +1,6 @@
 import { AppError } from "../core/errors.ts";
 import { assertNever } from "../core/result.ts";
-import type { Milliseconds, Port } from "../core/units.ts";
+import type { Milliseconds, Monotonic, Port } from "../core/units.ts";
 import { admit } from "./admission.ts";
 import { ClaimLedger } from "./claim-ledger.ts";
 import type { HealthUpdate } from "./health.ts";
@@ -240,9 +240,9 @@ export class ClaimDesk implements ClaimOwner {
     this.#host.timers.arm(`port-${port}`, (slot.retryAt - now) as Milliseconds, () => this.#host.changed());
   }
 
-  firstByte(generation: number): void {
+  firstByte(generation: number, at: Monotonic): void {
     if (this.#receipt === undefined || generation !== this.#host.state.generation) return;
-    this.#receipt.firstByte(this.#context.clock.now());
+    this.#receipt.firstByte(at);
     this.#complete();
   }
 

@@ -81,8 +81,8 @@ export interface MachinePool {
   reportReachable(machine: MachineId, service: Port, generation: number): void;
   /** The port never answered within the wake timeout: counts as a failed wake, with backoff. */
   reportUnreachable(machine: MachineId, service: Port, generation: number, error: AppError): void;
-  /** The first byte that a Machine sent in this life. Closes the wake receipt. */
-  reportFirstByte(machine: MachineId, generation: number): void;
+  /** The first byte that a Machine sent in this life, and when it went on to the client. Closes the wake receipt. */
+  reportFirstByte(machine: MachineId, generation: number, at: Monotonic): void;
   /** Calls back once when any Machine of the app may be claimable again: a slot freed, a stop settled, a state changed. */
   onChange(app: AppName, callback: () => void): () => void;
 }

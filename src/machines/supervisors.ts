@@ -1,6 +1,6 @@
 import { AppError } from "../core/errors.ts";
 import type { AppName, MachineId } from "../core/ids.ts";
-import type { Milliseconds, Port } from "../core/units.ts";
+import type { Milliseconds, Monotonic, Port } from "../core/units.ts";
 import type { Machine, MachineStateKind } from "../registry/model.ts";
 import type { RegistryChange } from "../registry/view.ts";
 import { AppChanges } from "./app-changes.ts";
@@ -117,8 +117,8 @@ class Supervisors implements Machines {
     this.#supervisors.get(machine)?.desk.unreachable(service, generation, error);
   }
 
-  reportFirstByte(machine: MachineId, generation: number): void {
-    this.#supervisors.get(machine)?.desk.firstByte(generation);
+  reportFirstByte(machine: MachineId, generation: number, at: Monotonic): void {
+    this.#supervisors.get(machine)?.desk.firstByte(generation, at);
   }
 
   onChange(app: AppName, callback: () => void): () => void {

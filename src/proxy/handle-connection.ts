@@ -14,6 +14,8 @@ let lastId = 0;
 
 /** The life of a connection: accept → route → admit → (choose → wake → connect → forward → settle, in its handler). */
 export async function handleConnection(phases: ConnectionPhases, socket: Socket, entrance: Entrance): Promise<void> {
+  // First of all: what a wake cost is counted from here.
+  const acceptedAt = phases.clock.now();
   // An error between two owners of the socket must not become an uncaught exception.
   socket.on("error", ignore);
 
@@ -37,7 +39,6 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
   if (!room.ok) return refuse(phases, socket, new AppError(room.error), subject);
 
   const id = ++lastId;
-  const acceptedAt = phases.clock.now();
   const closed = new Promise<void>((resolve) => (socket.closed ? resolve() : socket.once("close", () => resolve())));
   phases.tracker.add(id, socket, {
     app: address.app,

@@ -156,8 +156,11 @@ export class NodeReach implements Reach {
 
   firstByte(claim: Claim): void {
     if (this.#answered.get(claim.machine) === claim.generation) return;
-    this.#answered.set(claim.machine, claim.generation);
-    this.#phases.pool.reportFirstByte(claim.machine, claim.generation);
+    const { machine, generation } = claim;
+    this.#answered.set(machine, generation);
+    const at = this.#phases.clock.now();
+    // What this sets off (events, metrics) can wait until the byte has been passed on.
+    queueMicrotask(() => this.#phases.pool.reportFirstByte(machine, generation, at));
   }
 
   forget(machine: MachineId): void {

@@ -235,7 +235,7 @@ export class Clients {
     if (!sim.weather.faults || random.chance(0.9))
       sim.machines.reportReachable(claim.machine, service, endpoint.generation);
     else sim.machines.reportUnreachable(claim.machine, service, endpoint.generation, new AppError("PM03"));
-    if (random.chance(0.7)) sim.machines.reportFirstByte(claim.machine, endpoint.generation);
+    if (random.chance(0.7)) sim.machines.reportFirstByte(claim.machine, endpoint.generation, sim.clock.now());
     const duration = this.#retired ? 1 : random.pick([1, 50, 3_000, 30_000]);
     const done = new Promise<boolean>((resolve) => clock.after(ms(duration), () => resolve(false)));
     const lost = await Promise.race([ended, done]);

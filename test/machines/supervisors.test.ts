@@ -197,8 +197,8 @@ describe("a wake", () => {
     await w.clock.advance(100);
     w.machines.reportReachable(ONE, PORT, 1);
     await w.clock.advance(8);
-    w.machines.reportFirstByte(ONE, 1);
-    w.machines.reportFirstByte(ONE, 1);
+    w.machines.reportFirstByte(ONE, 1, w.clock.now());
+    w.machines.reportFirstByte(ONE, 1, w.clock.now());
     const receipt = { claimed: 2, driverStarted: 32, portOpen: 132, firstByte: 140, ownShare: 32, appShare: 108 };
     expect(w.machines.receipt(ONE)).toMatchObject({ ...receipt, accepted, waiters: 1, resumed: false });
     expect(w.events.filter((event) => event.event === "started")).toMatchObject([{ receipt }]);

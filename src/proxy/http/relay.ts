@@ -7,6 +7,7 @@
  */
 import type { Socket } from "node:net";
 import { AppError } from "../../core/errors.ts";
+import type { Monotonic } from "../../core/units.ts";
 import type { PortRoute } from "../../registry/view.ts";
 import type { Connection } from "../context.ts";
 import { responseTo } from "../respond.ts";
@@ -33,6 +34,8 @@ const CLOSED = 4;
 
 /** How long a client has to read our last response before the connection is cut. */
 const CLOSING_MS = 5000;
+/** A head that is there so soon after its connection came with it: the client has waited since then, and not we for it. */
+const AT_ONCE_MS = 20;
 
 export class Http1Connection implements Downstream, Swept {
   deadline: number;
@@ -51,6 +54,7 @@ export class Http1Connection implements Downstream, Swept {
   #exchange: Exchange | undefined;
   #ended = false;
   #draining = false;
+  #hasServed = false;
   #processing = false;
   #awaitingDrain = false;
   #paused = false;
@@ -313,7 +317,7 @@ export class Http1Connection implements Downstream, Swept {
       facts: this.#facts,
       requestId,
       lines: requestLines(context, this.#connection, requestId, isTraced),
-      since: context.clock.now(),
+      since: this.#begins(),
     });
     this.#exchange = exchange;
     if (request.framing !== 0) {
@@ -323,6 +327,15 @@ export class Http1Connection implements Downstream, Swept {
     this.deadline = this.#idleDeadline();
     if (!exchange.settled) exchange.start();
     return true;
+  }
+
+  /** When the request began: at the end of its head, or, for one that came with its connection, when that was accepted. */
+  #begins(): Monotonic {
+    const now = this.#context.clock.now();
+    const { acceptedAt, tls } = this.#connection;
+    const cameAlong = !this.#hasServed && tls === undefined && now - acceptedAt <= AT_ONCE_MS;
+    this.#hasServed = true;
+    return cameAlong ? acceptedAt : now;
   }
 
   /** Lets go of the socket without closing it. */
