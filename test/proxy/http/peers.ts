@@ -72,6 +72,7 @@ http {
     location / {
       proxy_pass http://127.0.0.1:${origin};
       proxy_http_version 1.1;
+      proxy_ignore_client_abort on;
       proxy_set_header X-Lane $remote_port;
     }
   }
