@@ -5,7 +5,7 @@ import { seconds, type Monotonic } from "../core/units.ts";
 /** Long enough to tell a flood from a page that opens a dozen connections, short enough that few notice it. */
 const WINDOW_MS = 100;
 /** Above this share of a window in which the event loop did not rest, new connections wait for each other. */
-const BUSY = 0.9;
+const BUSY = 0.75;
 /** What a crowd may take of the event loop from then on: the others' waits stay about what they were. */
 const SHARE = 0.25;
 /** So many a second are no crowd, whatever else keeps the event loop busy. */

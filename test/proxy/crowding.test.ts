@@ -96,7 +96,7 @@ test("it is free again when the others have been gone for a minute", async () =>
 });
 
 test.each([
-  ["the event loop has time for others", () => (utilization = 0.8), 5000],
+  ["the event loop has time for others", () => (utilization = 0.7), 5000],
   ["it is the computer itself, which the kernel cannot tell apart", () => {}, 0],
   ["so few a second are no crowd, whatever keeps the event loop busy", () => {}, 200],
 ])("nobody is held back: %s", async (_why, arrange, perSecond) => {
