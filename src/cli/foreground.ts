@@ -13,8 +13,9 @@ export async function reload(
   json: boolean,
 ): Promise<void> {
   const again = await load();
+  // Warnings too: what a change publishes to everybody must not pass in silence.
+  showProblems(again, json);
   if (again.workspace === undefined) {
-    showProblems(again, json);
     say({
       event: "problem",
       code: "config_invalid",

@@ -1,9 +1,9 @@
 import { basename, dirname, relative, resolve, sep } from "node:path";
 import pc from "picocolors";
-import { watch } from "chokidar";
+import { watch, type FSWatcher } from "chokidar";
 import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
-import { loadWorkspace } from "../config/load.ts";
+import { loadWorkspace, type LoadedWorkspace } from "../config/load.ts";
 import type { NodeConfig } from "../config/model.ts";
 import { checkAllowances } from "./allowances.ts";
 import { chooseMode, LOOPBACK_NOTE } from "./choose-mode.ts";
@@ -67,8 +67,14 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     version: version(),
     onEvent: say,
   });
-  const stopWatching = followFiles(loaded.files, async () => {
-    await reload(node, load, say, json);
+  const stopWatching = followFiles(loaded.files, async (files) => {
+    const loadAndFollow = async (): Promise<LoadedWorkspace> => {
+      const again = await load();
+      // An app that was added has files of its own.
+      files.add([...again.files]);
+      return again;
+    };
+    await reload(node, loadAndFollow, say, json);
   });
   followSignals(node, () => {
     if (!json) process.stderr.write("\nStopping: connections in use may finish. Once more to cut them.\n");
@@ -79,10 +85,13 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
 }
 
 /** Calls back after a change of the files has settled, and on SIGHUP; one call at a time. */
-function followFiles(files: readonly string[], changed: () => Promise<void>): () => Promise<void> {
+function followFiles(
+  files: readonly string[],
+  changed: (watched: Pick<FSWatcher, "add">) => Promise<void>,
+): () => Promise<void> {
   let running: Promise<void> = Promise.resolve();
   const again = (): void => {
-    running = running.then(changed).catch(() => undefined);
+    running = running.then(() => changed(watcher)).catch(() => undefined);
   };
   const watcher = watch([...files], {
     ignoreInitial: true,

@@ -102,6 +102,9 @@ test("an added app listens at once; SIGHUP reads the files again", async () => {
   const at = status.apps.find((app) => app.name === "more")?.services.find((service) => service.port === 80)?.published;
   expect((await curl(`http://${at}/`)).out).toBe("vmore");
   await reloaded(node, () => node.process.kill("SIGHUP"));
+  // What is doubtful in good files is said as at the start.
+  await reloaded(node, () => writeFileSync(join(node.folder, "more/fly.toml"), `typo = 1\n${flyWeb("more")}`));
+  expect(node.stderr).toMatch(/"grade":"warning".*"path":"typo"/);
 });
 
 test("a removed port takes no new connections, and those that it has go on; a changed limit is for the next connection", async () => {

@@ -1,9 +1,11 @@
+import { randomBytes } from "node:crypto";
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from "node:dgram";
 import { once } from "node:events";
 import type { Clock, Timer } from "../../core/clock.ts";
 import type { Monotonic } from "../../core/units.ts";
 import { seconds } from "../../core/units.ts";
 import { isWireGuard } from "./datagram.ts";
+import { standIn } from "./stand-in.ts";
 
 export interface RelayOptions {
   /** Bound on the computer, where clients send to. The relay owns it. */
@@ -41,7 +43,7 @@ interface Endpoint {
 
 /**
  * Carries datagrams between the computer's port and WireGuard in our namespace. Each remote endpoint has a local socket
- * of its own, so WireGuard tells clients apart and sees them roam. Strangers are bounded apart from clients: a flood of
+ * of its own, at an address of its own, so WireGuard tells clients apart, sees them roam and limits each. Strangers are bounded apart from clients: a flood of
  * them takes no place from a tunnel that stands.
  */
 export class Relay {
@@ -50,6 +52,7 @@ export class Relay {
   /** In the order of their last datagram to us, the oldest first. */
   readonly #known = new Map<string, Endpoint>();
   readonly #unknown = new Map<string, Endpoint>();
+  readonly #salt = randomBytes(16);
   #sweeper: Timer | undefined;
   #closed = false;
 
@@ -111,11 +114,13 @@ export class Relay {
     this.#unknown.set(key, endpoint);
     socket.on("error", () => this.#drop(endpoint));
     socket.on("message", (datagram) => this.#answered(endpoint, datagram));
-    // Connected: nobody but WireGuard itself can send to it.
-    socket.connect(port, "127.0.0.1", () => {
-      const early = endpoint.early ?? [];
-      endpoint.early = undefined;
-      for (const datagram of early) send(socket, datagram);
+    socket.bind({ address: standIn(remote.address, this.#salt), exclusive: true }, () => {
+      // Connected: nobody but WireGuard itself can send to it.
+      socket.connect(port, "127.0.0.1", () => {
+        const early = endpoint.early ?? [];
+        endpoint.early = undefined;
+        for (const datagram of early) send(socket, datagram);
+      });
     });
     return endpoint;
   }

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { seconds } from "../../../src/core/units.ts";
 import { isWireGuard } from "../../../src/network/wireguard/datagram.ts";
 import { Relay } from "../../../src/network/wireguard/relay.ts";
+import { standIn } from "../../../src/network/wireguard/stand-in.ts";
 import { FakeClock } from "../../support/fake-clock.ts";
 
 const sockets: Socket[] = [];
@@ -13,10 +14,10 @@ afterEach(async () => {
   for (const socket of sockets.splice(0)) socket.close();
 });
 
-async function udp(): Promise<Socket> {
+async function udp(host = "127.0.0.1"): Promise<Socket> {
   const socket = createSocket("udp4");
   sockets.push(socket);
-  socket.bind(0, "127.0.0.1");
+  socket.bind(0, host);
   await once(socket, "listening");
   return socket;
 }
@@ -55,6 +56,7 @@ async function start(limits: { readonly known?: number; readonly unknown?: numbe
     state,
     relay,
     heard,
+    inner,
     send: (client: Socket, datagram: Buffer) =>
       new Promise<void>((resolve) => client.send(datagram, port, "127.0.0.1", () => resolve())),
   };
@@ -75,6 +77,16 @@ describe("the relay", () => {
       expect(datagram).toEqual(initiation(index * 2));
     }
     expect(relay.size).toBe(3);
+  });
+
+  test("shows WireGuard one address for each remote address, so that it limits each by itself", async () => {
+    const { inner, send } = await start();
+    const seen: string[] = [];
+    inner.on("message", (_, from) => seen.push(from.address));
+    for (const host of ["127.0.0.1", "127.0.0.1", "127.0.0.2"]) await send(await udp(host), initiation(1));
+    await until(() => seen.length === 3);
+    expect(new Set(seen).size).toBe(2);
+    expect(seen.filter((address) => address.startsWith("127.0.0."))).toEqual([]);
   });
 
   test("keeps the order of what comes before its socket is open", async () => {
@@ -167,6 +179,13 @@ describe("the relay", () => {
       expect(relay.size).toBe(0);
     }
   });
+});
+
+test("addresses of one /64 of IPv6 have one stand-in, as WireGuard limits them together", () => {
+  const salt = new Uint8Array(16);
+  expect(standIn("2001:db8::1", salt)).toBe(standIn("2001:db8:0:0:9::7", salt));
+  expect(standIn("2001:db8::1", salt)).not.toBe(standIn("2001:db8:0:1::1", salt));
+  expect(standIn("2001:db8::1", salt)).not.toBe(standIn("2001:db8::1", new Uint8Array(16).fill(1)));
 });
 
 test("only types and lengths of WireGuard are taken for it", () => {
