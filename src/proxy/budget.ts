@@ -20,17 +20,24 @@ const HANDSHAKES = 2048;
 export class Budget {
   readonly #limits: () => Limits;
   readonly #descriptors: number;
+  readonly #shed: (count: number) => number;
   #downstream = 0;
   #upstream = 0;
+  /** Connections that were shed and whose end was not told yet: they are not counted any more. */
+  #shedding = 0;
   readonly #byNetwork = new Tally<NetworkId>();
   readonly #bySource = new Tally<string>();
   readonly #waiting = new Places();
   readonly #handshakes = new Places();
 
-  /** `descriptors`: how many this process may have, see `descriptorLimit`. */
-  constructor(limits: () => Limits, descriptors: number) {
+  /**
+   * `descriptors`: how many this process may have, see `descriptorLimit`. `shed`: closes at most so many connections to Machines that
+   * are only kept in case they are needed again, and returns how many; asked when new ones would have to be refused otherwise.
+   */
+  constructor(limits: () => Limits, descriptors: number, shed: (count: number) => number = () => 0) {
     this.#limits = limits;
     this.#descriptors = descriptors;
+    this.#shed = shed;
   }
 
   get downstream(): number {
@@ -62,11 +69,12 @@ export class Budget {
   /** A client's connection. Counts twice, so that its way to a Machine is never the one that is refused. */
   openDownstream(network: NetworkId, source: string | undefined): Result<GiveBack, ErrorCode> {
     const limit = this.limit;
-    if (this.#isFull(limit)) return err("FP03");
+    if (2 * (this.#downstream + 1) > limit) return err("FP03");
     const share = shareOf(limit / 2, this.#limits().perNetwork);
     if (this.#byNetwork.get(network) >= share) return err("FP04");
     if (source !== undefined && this.#bySource.get(source) >= shareOf(share, this.#limits().perNetwork))
       return err("FP04");
+    if (!this.#makeRoom(2, limit)) return err("FP03");
     this.#downstream++;
     this.#byNetwork.add(network, 1);
     if (source !== undefined) this.#bySource.add(source, 1);
@@ -79,15 +87,26 @@ export class Budget {
     );
   }
 
-  #isFull(limit: number): boolean {
-    return 2 * (this.#downstream + 1) > limit || this.open + 2 > limit;
+  #makeRoom(count: number, limit: number): boolean {
+    const missing = this.open + count - limit;
+    if (missing <= 0) return true;
+    const shed = Math.min(this.#shed(missing), this.#upstream);
+    this.#upstream -= shed;
+    this.#shedding += shed;
+    return shed >= missing;
   }
 
   /** A connection to a Machine. */
   openUpstream(): Result<GiveBack, ErrorCode> {
-    if (this.open + 1 > this.limit) return err("FP03");
+    if (!this.#makeRoom(1, this.limit)) return err("FP03");
     this.#upstream++;
-    return ok(once(() => void this.#upstream--));
+    return ok(
+      once(() => {
+        // Whichever connection this was: one that was shed is not counted any more.
+        if (this.#shedding > 0) this.#shedding--;
+        else this.#upstream--;
+      }),
+    );
   }
 
   /** A place to wait in, for a wake or for a slot. */

@@ -102,6 +102,8 @@ export interface Handler {
   serve(connection: Connection, socket: Socket, already: Buffer | undefined): Promise<void>;
   /** Ends connections that only wait for more work, and the others after what they do now. Whoever calls bounds the time. */
   drain?(): Promise<void>;
+  /** Closes at most so many connections to Machines that are only kept in case they are needed again. Returns how many. */
+  shed?(count: number): number;
   /** Cuts everything, and stops its timers. */
   close?(): Promise<void>;
 }

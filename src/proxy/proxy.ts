@@ -90,7 +90,11 @@ export function createProxy(options: ProxyOptions): Proxy {
     settlementLog.write(settlement);
     options.onSettled(settlement);
   };
-  const budget = new Budget(() => limits, options.descriptors ?? descriptorLimit());
+  const budget = new Budget(
+    () => limits,
+    options.descriptors ?? descriptorLimit(),
+    (count) => http.shed?.(count) ?? 0,
+  );
   const startHandshake: Phases["startHandshake"] = (network) => budget.startHandshake(network);
   const turns = new Turns();
   const turn: Phases["turn"] = (network) => turns.take(network);

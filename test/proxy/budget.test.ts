@@ -75,3 +75,51 @@ test("waiters are bounded for each network and for the node", () => {
   expect(Array.from({ length: 20 }, () => wait(OTHER)).filter(Boolean)).toHaveLength(8);
   expect(wait(1 as NetworkId)).toBe(false);
 });
+
+describe("when descriptors run short", () => {
+  /** Four descriptors, all of them connections to Machines; so many are only kept in case they are needed. */
+  function full(idle: number): { one: Budget; taken: (() => void)[]; asked: number[] } {
+    const asked: number[] = [];
+    let left = idle;
+    const one = new Budget(
+      () => ({ ...LIMITS, connections: 4, perNetwork: 1 }),
+      10_000,
+      (count) => {
+        asked.push(count);
+        const shed = Math.min(count, left);
+        left -= shed;
+        return shed;
+      },
+    );
+    const taken = Array.from({ length: 4 }, () => {
+      const got = one.openUpstream();
+      if (!got.ok) throw new Error(got.error);
+      return got.value;
+    });
+    return { one, taken, asked };
+  }
+
+  test("connections that are only kept make room, as many as are needed and at once", () => {
+    const { one, asked } = full(3);
+    expect(one.openDownstream(HOME, undefined).ok).toBe(true);
+    expect(asked).toEqual([2]);
+    expect(one.open).toBe(3);
+    expect(one.openUpstream().ok).toBe(true);
+    expect(one.openUpstream().ok).toBe(true);
+    expect(one.openUpstream()).toEqual({ ok: false, error: "FP03" });
+    expect(one.open).toBe(4);
+  });
+
+  test("the end of those that were shed is not counted twice", () => {
+    const { one, taken } = full(2);
+    const got = one.openDownstream(HOME, undefined);
+    for (const giveBack of taken) giveBack();
+    expect(one.open).toBe(1);
+    if (got.ok) got.value();
+    expect(one.open).toBe(0);
+  });
+
+  test("where nothing is kept, new work is refused", () => {
+    expect(full(0).one.openDownstream(HOME, undefined)).toEqual({ ok: false, error: "FP03" });
+  });
+});

@@ -85,6 +85,18 @@ export class UpstreamSessions implements Swept {
     if (next === Number.POSITIVE_INFINITY) this.#sweeper.remove(this);
   }
 
+  /** Closes at most so many that carry no stream. Returns how many. */
+  shed(count: number): number {
+    let shed = 0;
+    for (const entry of this.#open) {
+      if (shed === count) break;
+      if (entry.streams > 0 || entry.session.destroyed) continue;
+      entry.session.destroy();
+      shed++;
+    }
+    return shed;
+  }
+
   close(): void {
     for (const entry of this.#open) entry.session.destroy();
     this.#sweeper.remove(this);

@@ -120,6 +120,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
 
   return {
     serve,
+    shed: (count) => context.upstreams.shed(count),
     async drain() {
       draining = true;
       await Promise.all(

@@ -111,6 +111,26 @@ export class UpstreamPool implements Swept {
     if (next === Number.POSITIVE_INFINITY) this.#sweeper.remove(this);
   }
 
+  /** Closes at most so many that nobody uses: those that only wait for their end, then the oldest of each service. Returns how many. */
+  shed(count: number): number {
+    let shed = 0;
+    for (const upstream of this.#lingering) {
+      if (shed === count) return shed;
+      this.#lingering.delete(upstream);
+      upstream.destroy();
+      shed++;
+    }
+    for (const services of this.#buckets.values()) {
+      for (const { idle } of services.values()) {
+        const old = idle.splice(0, count - shed);
+        for (const upstream of old) upstream.destroy();
+        shed += old.length;
+        if (shed === count) return shed;
+      }
+    }
+    return shed;
+  }
+
   close(): void {
     for (const upstream of this.#open) upstream.destroy();
     this.#buckets.clear();

@@ -44,6 +44,12 @@ export class UpstreamSource {
     else upstream.destroy();
   }
 
+  /** Closes at most so many that nobody uses. Returns how many. */
+  shed(count: number): number {
+    const shed = this.#pool.shed(count);
+    return shed < count ? shed + this.#sessions.shed(count - shed) : shed;
+  }
+
   close(): void {
     this.#pool.close();
     this.#sessions.close();
