@@ -17,6 +17,10 @@ export class StartTurn {
     return this.#held;
   }
 
+  get waits(): boolean {
+    return this.#leaveLine !== undefined;
+  }
+
   /** For a claim, which cannot wait: true when there is a slot, or it is held already. */
   take(): boolean {
     this.#held ||= this.#slots.tryTake(this.#network);

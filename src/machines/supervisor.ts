@@ -78,6 +78,13 @@ export class Supervisor {
     return Math.max(this.#state.since, this.desk.ledger.lastEnded) as Monotonic;
   }
 
+  /** It does not run, and nothing but a claim or a command would change that. */
+  get rests(): boolean {
+    const { kind } = this.#state;
+    if (kind !== "created" && kind !== "stopped" && kind !== "failed") return false;
+    return !this.#turn.waits && (kind === "created" || this.#state.restartAt === undefined);
+  }
+
   /** Some service with autostart, and not cordoned. */
   get wakeable(): boolean {
     return !this.machine.cordoned && this.machine.config.services.some((service) => service.autostart);

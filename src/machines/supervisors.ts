@@ -248,9 +248,10 @@ class Supervisors implements Machines {
     this.#closing = true;
     this.#loop.stop();
     const because = "the node is going down";
-    const ends = [...this.#supervisors.values()].map((supervisor) =>
-      this.#end(supervisor, "stopped", { because, drain }).catch((): Cut => ({ cut: [] })),
-    );
+    // Those that rest shall be found in the node's next life as they are now.
+    const ends = [...this.#supervisors.values()]
+      .filter((supervisor) => !supervisor.rests)
+      .map((supervisor) => this.#end(supervisor, "stopped", { because, drain }).catch((): Cut => ({ cut: [] })));
     const cuts = await Promise.all(ends);
     this.close();
     return { cut: cuts.flatMap((one) => one.cut) };

@@ -232,6 +232,8 @@ function end(state: MachineState, event: LifeEvent & { readonly kind: "end" }, n
     case "stopped":
     case "failed":
       if (wanted.to === "suspended") return err(new AppError("conflict", "the Machine is not running"));
+      // It is what was asked for, since earlier and for a better reason.
+      if (wanted.to === "stopped" && state.kind === "stopped" && state.restartAt === undefined) return stay(state);
       return ok(finish(state, wanted, now));
     case "suspended":
       return wanted.to === "suspended" ? stay(state) : ok(putDown(state, wanted, now));
