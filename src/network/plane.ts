@@ -74,6 +74,8 @@ export interface NetworkPlane {
   placed?(): readonly MachineId[];
   /** A listener on a port for all Flycast addresses. Undefined in loopback mode, where there are only published ports. */
   listenPrivate(port: number): Promise<Server> | undefined;
+  /** Ports of which the plane itself has some addresses: there connections to all others are accepted, too, and are for `listenPrivate`. */
+  readonly sharedPorts?: readonly number[];
   /**
    * Opens DNS and API on `fdaa::3` and on every network's `<prefix>::3`, and calls back once for each: at once for what
    * exists, later as networks are added. The sockets close with their network. Call once. Never calls back in loopback mode.

@@ -31,6 +31,8 @@ export class Listeners {
 
   constructor(options: ListenersOptions) {
     this.#options = options;
+    // Whether or not a service has them: what comes there and is for none is reset and counted as on any other port.
+    for (const port of options.plane.sharedPorts ?? []) this.#users.set(port, 1);
     for (const app of options.view.apps()) this.#stale.add(app.name);
     this.#unsubscribe = options.changes.subscribe((change) => {
       if (change.kind === "app") this.#mark(change.name);

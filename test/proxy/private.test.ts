@@ -71,6 +71,14 @@ test("a caller of another network is reset without a byte, and counted", async (
   expect(w.pool.starts).toEqual([]);
 });
 
+test("on a port of the plane's own what no service lists is reset and counted, before there is any app", async () => {
+  const { port } = await closedPort();
+  const w = await world({ plane: { ...plane(), sharedPorts: [port] }, ports: [], identify: from(HOME) });
+  await w.proxy.sync();
+  expect(await ending(dial(port))).toBe("ECONNRESET");
+  expect((await w.whenSettled(1))[0]?.code).toBe("FP01");
+});
+
 test("a caller that nobody knows is reset, too", async () => {
   const { w, port } = await privateWorld(undefined);
   expect(await ending(dial(port))).toBe("ECONNRESET");

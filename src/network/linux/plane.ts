@@ -2,6 +2,7 @@ import { chmod, mkdir, rm, writeFile } from "node:fs/promises";
 import type { Server } from "node:net";
 import type { HostId, Ip6, MachineId, NetworkId } from "../../core/ids.ts";
 import { dnsAddress, machineAddress, networkCidr } from "../address.ts";
+import { API_PORT, DNS_PORT } from "../ports.ts";
 import type { ClientPlace, DialAddress, NetworkPlane, Place, PlaceRequest, ServiceDoor } from "../plane.ts";
 import { clientEntry } from "./client.ts";
 import type { ComputerSide } from "./core-side.ts";
@@ -67,6 +68,7 @@ export async function createLinuxPlane(options: LinuxPlaneOptions): Promise<Netw
 
 class LinuxPlane implements NetworkPlane {
   readonly mode: "lab" | "host";
+  readonly sharedPorts = [DNS_PORT, API_PORT];
   readonly #options: LinuxPlaneOptions;
   readonly #guard: Guard;
   readonly #commands = new CommandQueue();
