@@ -22,6 +22,8 @@ const PROGRAMS = {
   initdb: "postgresql",
   haproxy: "haproxy",
   nginx: "nginx-light",
+  h2load: "nghttp2-client",
+  slowhttptest: "slowhttptest",
   socat: "socat",
   ncat: "ncat",
   sshd: "openssh-server",
