@@ -3,7 +3,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type Server } from "node:http";
 import { promisify } from "node:util";
-import { Agent, request } from "undici";
+import { gzipSync } from "node:zlib";
+import { Agent, EventSource, request } from "undici";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { eventually, type Front, listen, startFront } from "./harness.ts";
@@ -18,6 +19,18 @@ function startEcho(): Server {
   return createServer((incoming, response) => {
     const url = incoming.url ?? "";
     if (url === "/big") return void response.end(big);
+    if (url === "/moved") return void response.writeHead(307, { location: "/x" }).end();
+    if (url === "/gzip") return void response.setHeader("content-encoding", "gzip").end(gzipSync("squeezed"));
+    if (url === "/resume") {
+      response.writeHead(206, { "content-range": "bytes 90-99/100" });
+      return void response.end("0123456789");
+    }
+    if (url === "/told") {
+      // What a browser does with an EventSource that breaks off: it comes back, and says what it saw last.
+      const last = Number(incoming.headers["last-event-id"] ?? 0);
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      return void response.end(`retry: 1\nid: ${last + 1}\ndata: ${last + 1}\n\n`);
+    }
     if (url === "/range") {
       const match = /bytes=(\d+)-(\d+)/.exec(incoming.headers.range ?? "");
       response.writeHead(206, { "content-range": `bytes ${match?.[1]}-${match?.[2]}/100` });
@@ -68,9 +81,10 @@ describe.skipIf(!hasProgram("curl", "--version") && !CI)("curl", () => {
   const body = randomBytes(300_000);
   const hash = createHash("sha256").update(body).digest("hex");
 
-  async function curl(
-    ...args: string[]
-  ): Promise<{ out: string; json: { size: number; hash: string; method: string; headers: Record<string, string> } }> {
+  async function curl(...args: string[]): Promise<{
+    out: string;
+    json: { size: number; hash: string; method: string; url: string; headers: Record<string, string> };
+  }> {
     const child = run(
       "curl",
       ["-sS", "--max-time", "30", ...args.slice(0, -1), `http://127.0.0.1:${front.port}${args.at(-1)}`],
@@ -112,6 +126,38 @@ describe.skipIf(!hasProgram("curl", "--version") && !CI)("curl", () => {
     expect((await curl("-r", "10-19", "/range")).out).toBe("0123456789");
   });
 
+  test("an upload in chunks by POST, one at a limited rate, and one that is sent again after a redirect", async () => {
+    const chunked = ["-H", "Transfer-Encoding: chunked", "-X", "POST", "--data-binary", "@-"];
+    expect((await curl(...chunked, "/x")).json).toMatchObject({ size: body.length, hash });
+    expect((await curl("--limit-rate", "2M", "-T", "-", "/x")).json).toMatchObject({ size: body.length, hash });
+    expect((await curl("-L", "--data-binary", "@-", "/moved")).json).toMatchObject({
+      method: "POST",
+      hash,
+    });
+  });
+
+  test("a download that broke off is resumed", async () => {
+    expect((await curl("-C", "90", "/resume")).out).toBe("0123456789");
+  });
+
+  test("paths and targets go on as they are", async () => {
+    expect((await curl("--path-as-is", "/a/../b//c;d?e=%2f")).json).toMatchObject({ url: "/a/../b//c;d?e=%2f" });
+    expect((await curl("-X", "OPTIONS", "--request-target", "*", "/")).json).toMatchObject({
+      method: "OPTIONS",
+      url: "*",
+    });
+  });
+
+  test("an offer of h2c by Upgrade is not taken, and not passed on", async () => {
+    const { json } = await curl("--http2", "/x");
+    expect(json.headers).not.toHaveProperty("upgrade");
+    expect(json.headers).not.toHaveProperty("http2-settings");
+  });
+
+  test("a compressed answer of the Machine's own is left as it is", async () => {
+    expect((await curl("--compressed", "/gzip")).out).toBe("squeezed");
+  });
+
   test("several transfers on one connection", async () => {
     const url = `http://127.0.0.1:${front.port}/big`;
     const { stdout } = await run("curl", ["-sS", url, url, url], { maxBuffer: 64 * 1024 * 1024 });
@@ -140,6 +186,19 @@ describe("undici", () => {
     expect(answers.map((answer) => answer.url)).toEqual(answers.map((_, i) => `/${i}`));
     await agent.close();
   });
+});
+
+test("an EventSource comes back after each answer, and says what it saw last", async () => {
+  const source = new EventSource(`http://127.0.0.1:${front.port}/told`);
+  const seen: string[] = [];
+  await new Promise<void>((resolve) => {
+    source.addEventListener("message", (event) => {
+      seen.push(String(event.data));
+      if (seen.length === 3) resolve();
+    });
+  });
+  source.close();
+  expect(seen).toEqual(["1", "2", "3"]);
 });
 
 describe("WebSocket", () => {
