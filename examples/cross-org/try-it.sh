@@ -1,7 +1,7 @@
 #!/bin/sh
 # Shows who reaches what. Run it while `flycast up examples/cross-org` runs, in the same folder.
 set -u
-flycast() { ${FLYCAST:-flycast} "$@"; }
+flycast() { ${FLYCAST:-command flycast} "$@"; }
 
 show() {
   echo "\$ $*"

@@ -2,7 +2,7 @@
 # A laptop without a laptop: a network namespace of its own, joined to this computer by WireGuard alone, as root.
 # Run it while `flycast up examples/wireguard` runs, in the same folder. It leaves nothing behind.
 set -eu
-flycast() { ${FLYCAST:-flycast} "$@"; }
+flycast() { ${FLYCAST:-command flycast} "$@"; }
 [ "$(id -u)" = 0 ] || { echo "run it as root: it makes a network interface" >&2; exit 1; }
 
 name=try-$$

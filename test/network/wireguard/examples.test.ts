@@ -42,7 +42,7 @@ async function tryIt(name: string, who: Who): Promise<{ readonly out: string; re
   writeFileSync(wrapper, `#!/bin/sh\nexec ${process.execPath} ${FLYCAST} "$@"\n`, { mode: 0o755 });
   const as =
     who === "user" && process.getuid?.() === 0 ? ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] : [];
-  const ran = await run([...on, ...as, "env", `FLYCAST=${wrapper}`, "sh", "./try-it.sh"]);
+  const ran = await run([...on, ...as, "env", `PATH=${folder}:${process.env["PATH"]}`, "sh", "./try-it.sh"]);
   expect(ran.code, ran.out + ran.err).toBe(0);
   await node.stop();
   expect(leftovers(folder)).toEqual([]);
