@@ -8,6 +8,7 @@ import { checkResolution } from "../dns/check-resolution.ts";
 import { probeLab } from "../network/linux/probe.ts";
 import { enterNetwork } from "./client-place.ts";
 import { ApiClient } from "./client.ts";
+import { controlGroups } from "./doctor-groups.ts";
 import { namesOfComputer } from "./doctor-names.ts";
 import { possibleWays, waysOfNode } from "./doctor-ways.ts";
 import { findProgram } from "./find-program.ts";
@@ -23,7 +24,14 @@ interface Finding {
 
 /** Says what works on this computer, and why not. Fails only where nothing would run at all. */
 export async function run(options: GlobalOptions): Promise<number> {
-  const findings: Finding[] = [nodeVersion(), descriptors(), ...(await lab()), ...tools(), ...(await node(options))];
+  const findings: Finding[] = [
+    nodeVersion(),
+    descriptors(),
+    ...(await lab()),
+    await controlGroups(),
+    ...tools(),
+    ...(await node(options)),
+  ];
   if (options.json === true) printJson({ findings });
   else {
     for (const finding of findings) {

@@ -8,6 +8,10 @@ export async function tearDown(yes: boolean, json: boolean): Promise<number> {
   }
   const { tearDownHost } = await import("../network/linux/teardown.ts");
   const { processes, removed } = await tearDownHost();
+  // Opening a place of its own removes the groups of Machines that are no more; its own goes at once.
+  const { Cgroups } = await import("../machines/drivers/cgroups.ts");
+  const groups = await Cgroups.open("teardown");
+  if (groups.ok) await groups.value.close();
   if (json) print(JSON.stringify({ processes, removed }));
   else if (removed.length === 0) print("There is nothing of host mode on this computer.");
   else

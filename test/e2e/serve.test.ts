@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -418,6 +419,9 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
     const torn = await first.cli("serve", "--teardown", "--yes");
     expect(torn.err).toBe("");
     expect(await computer.look()).toBe(before);
+    // Where cgroup v2 is mounted: alone, or beside the first version's hierarchies.
+    const group = `flycast-${createHash("sha256").update(join(folder, "state")).digest("hex").slice(0, 12)}`;
+    for (const tree of [".", "unified"]) expect(existsSync(join("/sys/fs/cgroup", tree, group))).toBe(false);
     await eventually(
       () => computer.processes(),
       (left) => left.length === 0,
