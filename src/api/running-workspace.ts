@@ -90,9 +90,11 @@ export class RunningWorkspace {
       const { registry, machines, releases, follow } = this.#parts;
       const { view } = registry;
       const allow = this.#current.node.compatAllow;
-      const { workspace: loaded, problems, sources } = await loadWorkspace(path, { cwd: "/", allow });
-      if (loaded === undefined)
-        throw new AppError("config_invalid", formatProblems(problems, { color: false, sources }));
+      const { workspace: loaded, problems, sources } = await loadWorkspace(path, { cwd: path, allow });
+      if (loaded === undefined) {
+        const list = formatProblems(problems, { color: false, sources }).trimEnd();
+        throw new AppError("config_invalid", `${path} cannot be deployed:\n\n${list}`);
+      }
       for (const app of loaded.apps) {
         const running = view.machinesOf(app.name)[0];
         const group = app.config.groups.find(({ name }) => name === app.config.defaultGroup);
