@@ -8,10 +8,11 @@ import type {
   OrgSlug,
   RegionCode,
 } from "../../src/core/ids.ts";
-import { ms, type WallTime } from "../../src/core/units.ts";
+import type { WallTime } from "../../src/core/units.ts";
 import { flycastAddress, machineAddress, peerAddress } from "../../src/network/address.ts";
 import { Catalogue } from "../../src/registry/catalogue.ts";
 import { NEVER_STARTED, type MachineStateKind } from "../../src/registry/model.ts";
+import { PLAIN_CONFIG } from "../support/plain-values.ts";
 
 export const HOME = 0x8000_0018 as NetworkId;
 export const OTHER = 0x8000_0019 as NetworkId;
@@ -85,23 +86,10 @@ export class Landscape {
         host: HOST,
         address,
         config: {
-          command: ["true"],
-          folder: "/",
-          env: {},
-          envFile: undefined,
-          user: undefined,
-          services: [],
-          checks: [],
-          mounts: [],
-          files: [],
+          ...PLAIN_CONFIG,
           metadata: how.metadata ?? {},
           processGroup: how.group ?? "app",
-          stop: { signal: "SIGINT", timeout: ms(5000) },
-          restart: { policy: "on-failure", maxRetries: 10 },
-          guest: { cpus: undefined, memoryMb: undefined },
           skipDns: how.skipDns ?? false,
-          autoDestroy: false,
-          raw: undefined,
         },
         instance: "01",
         version: 1,

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { createCloseness } from "../../src/balancer/closeness.ts";
 import { systemClock } from "../../src/core/clock.ts";
-import { bytes, ms, seconds } from "../../src/core/units.ts";
+import { ms, seconds } from "../../src/core/units.ts";
 import type { Limits, Service } from "../../src/config/model.ts";
 import { createProcessDriver, type ProcessDriver } from "../../src/machines/drivers/process.ts";
 import type { MachineEvent } from "../../src/machines/events.ts";
@@ -17,22 +17,16 @@ import { createLoopbackPlane } from "../../src/network/loopback.ts";
 import type { Settlement } from "../../src/proxy/context.ts";
 import { createProxy } from "../../src/proxy/proxy.ts";
 import type { WallTime } from "../../src/core/units.ts";
+import { PLAIN_LIMITS } from "../support/plain-values.ts";
 import { APP, HOME, IAD, machine, machineId, MemoryRegistry, service, check } from "./world.ts";
 
 const LIMITS: Limits = {
+  ...PLAIN_LIMITS,
   wakeTimeout: seconds(30),
-  queueTimeout: seconds(30),
   queueLength: 2000,
   connectTimeout: seconds(10),
-  headTimeout: seconds(30),
-  keepaliveTimeout: seconds(75),
-  halfClosedTimeout: seconds(600),
   drainTimeout: seconds(30),
-  holdBuffer: bytes(64 * 1024),
-  replayMemory: bytes(64 * 1024 * 1024),
-  connections: "auto",
   perNetwork: 1,
-  starts: 8,
 };
 
 const LISTEN = "server.listen({ port: process.env.PORT, host: process.env.HOST, backlog: 2048 })";

@@ -16,6 +16,7 @@ import type { CatalogueEvent } from "../../src/registry/events.ts";
 import type { Machine, MachineConfig } from "../../src/registry/model.ts";
 import { FakeClock, settle } from "../support/fake-clock.ts";
 import { FakeDriver } from "../support/fake-driver.ts";
+import { PLAIN_CONFIG, PLAIN_HTTP_OPTIONS } from "../support/plain-values.ts";
 
 export const APP = "web" as AppName;
 export const HOME = 0x8000_0018 as NetworkId;
@@ -39,15 +40,7 @@ export function service(change: Partial<Service> = {}): Service {
         end: external,
         handlers: new Set(),
         forceHttps: false,
-        httpOptions: {
-          compress: false,
-          h2Backend: false,
-          idleTimeout: undefined,
-          headersReadTimeout: undefined,
-          pristine: false,
-          responseHeaders: [],
-          replayCache: [],
-        },
+        httpOptions: PLAIN_HTTP_OPTIONS,
         tlsOptions: { alpn: undefined, versions: ["TLSv1.3"], defaultSelfSigned: false },
         proxyProtocol: "v1",
       },
@@ -96,23 +89,8 @@ export function machine(number: number, choice: MachineChoice = {}): Machine {
     host,
     address: machineAddress(network, host, number),
     config: {
-      command: ["true"],
-      folder: "/",
-      env: {},
-      envFile: undefined,
-      user: undefined,
+      ...PLAIN_CONFIG,
       services: choice.services ?? [service()],
-      checks: [],
-      mounts: [],
-      files: [],
-      metadata: {},
-      processGroup: "app",
-      stop: { signal: "SIGINT", timeout: seconds(5) },
-      restart: { policy: "on-failure", maxRetries: 10 },
-      guest: { cpus: undefined, memoryMb: undefined },
-      skipDns: false,
-      autoDestroy: false,
-      raw: undefined,
       ...choice.config,
     },
     instance: "01",

@@ -1,9 +1,10 @@
 import type { Concurrency, Handler as HandlerName, Limits, Service, TlsOptions } from "../../src/config/model.ts";
 import type { AppName, HostId, MachineId, NetworkId, RegionCode } from "../../src/core/ids.ts";
-import { bytes, port, seconds, type WallTime } from "../../src/core/units.ts";
+import { port, seconds, type WallTime } from "../../src/core/units.ts";
 import { machineAddress } from "../../src/network/address.ts";
 import type { Caller } from "../../src/network/caller.ts";
 import type { Machine } from "../../src/registry/model.ts";
+import { PLAIN_CONFIG, PLAIN_HTTP_OPTIONS, PLAIN_LIMITS } from "../support/plain-values.ts";
 
 export const HOME = 0x8000_0018 as NetworkId;
 export const OTHER = 0x8000_0019 as NetworkId;
@@ -11,19 +12,10 @@ export const IAD = "iad" as RegionCode;
 export const APP = "app" as AppName;
 
 export const LIMITS: Limits = {
+  ...PLAIN_LIMITS,
   wakeTimeout: seconds(20),
   queueTimeout: seconds(20),
-  queueLength: 1000,
-  connectTimeout: seconds(5),
   headTimeout: seconds(20),
-  keepaliveTimeout: seconds(75),
-  halfClosedTimeout: seconds(600),
-  drainTimeout: seconds(300),
-  holdBuffer: bytes(64 * 1024),
-  replayMemory: bytes(64 * 1024 * 1024),
-  connections: "auto",
-  perNetwork: 0.5,
-  starts: 8,
 };
 
 export interface ServiceChoice {
@@ -48,15 +40,7 @@ export function service(choice: ServiceChoice = {}): Service {
         end: port(choice.end ?? start),
         handlers: new Set(choice.handlers ?? []),
         forceHttps: false,
-        httpOptions: {
-          compress: false,
-          h2Backend: false,
-          idleTimeout: undefined,
-          headersReadTimeout: undefined,
-          pristine: false,
-          responseHeaders: [],
-          replayCache: [],
-        },
+        httpOptions: PLAIN_HTTP_OPTIONS,
         tlsOptions: {
           alpn: undefined,
           versions: ["TLSv1.2", "TLSv1.3"],
@@ -86,25 +70,7 @@ export function machine(id: string, services: readonly Service[], region: Region
     region,
     host: 0x00a7_007d as HostId,
     address: machineAddress(HOME, 0x00a7_007d as HostId, ++lastPart),
-    config: {
-      command: ["true"],
-      folder: "/",
-      env: {},
-      envFile: undefined,
-      user: undefined,
-      services,
-      checks: [],
-      mounts: [],
-      files: [],
-      metadata: {},
-      processGroup: "app",
-      stop: { signal: "SIGINT", timeout: seconds(5) },
-      restart: { policy: "on-failure", maxRetries: 10 },
-      guest: { cpus: undefined, memoryMb: undefined },
-      skipDns: false,
-      autoDestroy: false,
-      raw: undefined,
-    },
+    config: { ...PLAIN_CONFIG, services },
     instance: "01",
     version: 1,
     cordoned: false,

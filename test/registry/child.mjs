@@ -4,6 +4,7 @@
 //   hold   opens, says so, and stays
 import { randomBytes } from "node:crypto";
 import { writeSync } from "node:fs";
+import { PLAIN_CONFIG } from "./plain-config.mjs";
 
 const [moduleUrl, dir, what] = process.argv.slice(2);
 const { openFileRegistry } = await import(moduleUrl);
@@ -26,23 +27,7 @@ if (what === "ack") {
 }
 
 if (what === "fill") {
-  const config = {
-    command: [],
-    folder: "/",
-    env: {},
-    services: [],
-    checks: [],
-    mounts: [],
-    files: [],
-    metadata: {},
-    processGroup: "app",
-    stop: { signal: "SIGINT", timeout: 0 },
-    restart: { policy: "no", maxRetries: 0 },
-    guest: {},
-    skipDns: false,
-    autoDestroy: false,
-    raw: "x".repeat(10_000),
-  };
+  const config = { ...PLAIN_CONFIG, raw: "x".repeat(10_000) };
   await commands.createApp({ name: "full", ...home });
   const machines = [];
   let refused;

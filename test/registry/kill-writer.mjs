@@ -3,6 +3,7 @@
 // A line is written synchronously, so the reader has it even when the next instruction never runs.
 import { randomBytes } from "node:crypto";
 import { writeSync } from "node:fs";
+import { PLAIN_CONFIG } from "./plain-config.mjs";
 
 const [moduleUrl, dir, snapshotAfter] = process.argv.slice(2);
 const { openFileRegistry } = await import(moduleUrl);
@@ -32,23 +33,7 @@ const { commands, view } = registry;
 const home = view.networkNamed("personal", "default").id;
 say({ open: process.pid });
 
-const config = {
-  command: ["node"],
-  folder: "/srv",
-  env: {},
-  services: [],
-  checks: [],
-  mounts: [],
-  files: [],
-  metadata: {},
-  processGroup: "app",
-  stop: { signal: "SIGINT", timeout: 5000 },
-  restart: { policy: "no", maxRetries: 0 },
-  guest: {},
-  skipDns: false,
-  autoDestroy: false,
-  raw: "x".repeat(200),
-};
+const config = { ...PLAIN_CONFIG, command: ["node"], folder: "/srv", raw: "x".repeat(200) };
 
 /** Creates, changes and removes, one step after another; several of these run side by side. */
 async function work(lane) {

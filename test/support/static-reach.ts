@@ -1,12 +1,13 @@
 import { connect, type Socket } from "node:net";
-import type { HttpOptions, Limits } from "../../src/config/model.ts";
+import type { HttpOptions } from "../../src/config/model.ts";
 import type { Clock } from "../../src/core/clock.ts";
 import { AppError } from "../../src/core/errors.ts";
 import type { AppName, Ip6, MachineId, NetworkId, RegionCode } from "../../src/core/ids.ts";
-import { bytes, ms, port, type Monotonic } from "../../src/core/units.ts";
+import { port, type Monotonic } from "../../src/core/units.ts";
 import type { Claim, Endpoint } from "../../src/machines/pool.ts";
 import type { Connection, Reach, Work } from "../../src/proxy/context.ts";
 import type { PortRoute } from "../../src/registry/view.ts";
+import { PLAIN_HTTP_OPTIONS } from "./plain-values.ts";
 
 export const MACHINE = "d5683210c7968e" as MachineId;
 
@@ -98,39 +99,13 @@ class StaticClaim implements Claim {
   }
 }
 
-export const NO_HTTP_OPTIONS: HttpOptions = {
-  compress: false,
-  h2Backend: false,
-  idleTimeout: undefined,
-  headersReadTimeout: undefined,
-  pristine: false,
-  responseHeaders: [],
-  replayCache: [],
-};
-
-export const LIMITS: Limits = {
-  wakeTimeout: ms(60_000),
-  queueTimeout: ms(30_000),
-  queueLength: 1000,
-  connectTimeout: ms(5000),
-  headTimeout: ms(30_000),
-  keepaliveTimeout: ms(75_000),
-  halfClosedTimeout: ms(600_000),
-  drainTimeout: ms(300_000),
-  holdBuffer: bytes(64 * 1024),
-  replayMemory: bytes(64 * 1024 * 1024),
-  connections: "auto",
-  perNetwork: 0.5,
-  starts: 8,
-};
-
 export function httpRoute(how: { type?: "connections" | "requests"; http?: Partial<HttpOptions> } = {}): PortRoute {
   const servicePort = {
     start: port(80),
     end: port(80),
     handlers: new Set(["http"] as const),
     forceHttps: false,
-    httpOptions: { ...NO_HTTP_OPTIONS, ...how.http },
+    httpOptions: { ...PLAIN_HTTP_OPTIONS, ...how.http },
     tlsOptions: { alpn: undefined, versions: [], defaultSelfSigned: false },
     proxyProtocol: "v1" as const,
   };

@@ -2,10 +2,11 @@ import { mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AppName, HostId, Ip6, MachineId, NetworkId, RegionCode } from "../../../src/core/ids.ts";
-import { ms, type WallTime } from "../../../src/core/units.ts";
+import type { WallTime } from "../../../src/core/units.ts";
 import type { Exit, MachineDriver } from "../../../src/machines/driver.ts";
 import type { NetworkMode, NetworkPlane, Place } from "../../../src/network/plane.ts";
 import type { Machine, MachineConfig } from "../../../src/registry/model.ts";
+import { PLAIN_CONFIG } from "../../support/plain-values.ts";
 
 let count = 0;
 
@@ -19,25 +20,7 @@ export function machineWith(config: Partial<MachineConfig> & { command: readonly
     region: "iad" as RegionCode,
     host: 0x0a7b007d as HostId,
     address: `fdaa:8000:1:a7b:7d:f066:${count.toString(16)}:2` as Ip6,
-    config: {
-      folder: tmpdir(),
-      env: {},
-      envFile: undefined,
-      user: undefined,
-      services: [],
-      checks: [],
-      mounts: [],
-      files: [],
-      metadata: {},
-      processGroup: "app",
-      stop: { signal: "SIGINT", timeout: ms(5000) },
-      restart: { policy: "on-failure", maxRetries: 10 },
-      guest: { cpus: undefined, memoryMb: undefined },
-      skipDns: false,
-      autoDestroy: false,
-      raw: undefined,
-      ...config,
-    },
+    config: { ...PLAIN_CONFIG, folder: tmpdir(), ...config },
     instance: "01HXXXXXXXXXXXXXXXXXXXXXXX",
     version: 1,
     cordoned: false,

@@ -7,7 +7,8 @@ import { systemClock } from "../../../src/core/clock.ts";
 import type { RegionCode } from "../../../src/core/ids.ts";
 import { ms } from "../../../src/core/units.ts";
 import { createHttpHandler, type HttpHandler } from "../../../src/proxy/http/handler.ts";
-import { connectionTo, httpRoute, LIMITS, StaticReach } from "../../support/static-reach.ts";
+import { PLAIN_LIMITS } from "../../support/plain-values.ts";
+import { connectionTo, httpRoute, StaticReach } from "../../support/static-reach.ts";
 import { listen, startFront, viewOf } from "./harness.ts";
 import { inPieces, oddRequests, oddResponse, seeded } from "./odd-streams.ts";
 import { hasProgram, type Peer, startHaproxy, startNginx } from "./peers.ts";
@@ -131,7 +132,7 @@ describe.skipIf(!present && !CI)("against HAProxy and nginx", () => {
     handler = createHttpHandler({
       reach: new StaticReach(() => ours.port),
       view: viewOf(connection.route),
-      limits: { ...LIMITS, headTimeout: ms(500), keepaliveTimeout: ms(500) },
+      limits: { ...PLAIN_LIMITS, headTimeout: ms(500), keepaliveTimeout: ms(500) },
       clock: systemClock,
       random: randomBytes,
       region: "iad" as RegionCode,

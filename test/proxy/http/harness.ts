@@ -10,7 +10,8 @@ import type { FlySrcSigner } from "../../../src/proxy/http/fly-src.ts";
 import { createHttpHandler, type HttpHandler } from "../../../src/proxy/http/handler.ts";
 import type { WallTime } from "../../../src/core/units.ts";
 import type { PortRoute, RegistryView } from "../../../src/registry/view.ts";
-import { connectionTo, httpRoute, LIMITS, StaticReach } from "../../support/static-reach.ts";
+import { PLAIN_LIMITS } from "../../support/plain-values.ts";
+import { connectionTo, httpRoute, StaticReach } from "../../support/static-reach.ts";
 
 /** A view in which every address leads to `route` of app `web`, and nothing else exists. */
 export function viewOf(route: PortRoute, more: Partial<RegistryView> = {}): RegistryView {
@@ -56,7 +57,7 @@ export async function startFront(
   const handler = createHttpHandler({
     reach,
     view: viewOf(route, how.view),
-    limits: { ...LIMITS, ...how.limits },
+    limits: { ...PLAIN_LIMITS, ...how.limits },
     clock,
     random: randomBytes,
     region: "iad" as RegionCode,
