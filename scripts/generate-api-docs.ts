@@ -1,4 +1,6 @@
 /** The page about the HTTP API: its table of operations is made from the API's own description. */
+import { buildSchema } from "graphql";
+import { SDL } from "../src/api/graphql/schema.ts";
 import { createApi, type ApiOptions } from "../src/api/server.ts";
 import { systemClock } from "../src/core/clock.ts";
 
@@ -8,7 +10,32 @@ const INTRO = `# HTTP API
 
 Two faces of the same commands: the command line, and an HTTP API that clients of the platform's Machines API can use
 unchanged. It listens on a loopback port (\`[node] api\`; \`flycast status\` prints it) and, inside every network, at
-\`http://_api.internal:4280\`. \`GET /openapi.json\` describes it to programs.
+\`http://_api.internal:4280\`. \`GET /openapi.json\` describes all of it to programs, routes of our own included.
+
+## The platform's own clients
+
+\`flyctl\` asks the node instead of the platform with these:
+
+\`\`\`sh
+export FLY_API_BASE_URL=http://127.0.0.1:4280    # what \`flycast status\` calls API
+export FLY_FLAPS_BASE_URL=$FLY_API_BASE_URL FLY_UIEX_BASE_URL=$FLY_API_BASE_URL
+export FLY_API_TOKEN="$(cat .flycast/token)"
+export FLY_NO_UPDATE_CHECK=1 FLY_SEND_METRICS=0
+flyctl status -a web
+\`\`\`
+
+A client library takes the same address as its API and GraphQL base. What the command line sends was read in its sources and is
+asked, document by document, by our tests; the npm library \`fly-admin\` is run by them as it is.
+
+- A deploy needs an image's name and private addresses: \`flyctl deploy --image NAME --flycast\`, or \`--no-public-ips\`. An image is
+  a name here, with a digest of that name: nothing is fetched or built, and the command comes from \`[processes]\` or
+  \`[experimental]\`. \`flycast deploy FOLDER\` needs none of it.
+- \`flyctl logs\` is told lines with their position, so that none is told twice and none is missed between two questions.
+- \`flyctl wireguard create\` writes the port 51820 into its file, whatever the answer: let clients in there (\`[node] wireguard\`).
+- \`flyctl tokens create org\` makes a token; those of one app, with an end or with other limits are refused, since ours are for whole
+  organisations and stay until revoked.
+- Builders, public addresses, certificates, domains, extensions, members, replay sources, SSH keys and secret keys have no meaning
+  here: lists of them are empty, and what would make one is refused (422, or an error in GraphQL) with what to do instead.
 
 ## Who may ask what
 
@@ -49,7 +76,10 @@ where there is none.
 - **Wait**: \`state\` may be given several times; \`settled\` is any state that stays. A version that is not the newest is \`replaced\`.
 - Stops and the like answer after ten seconds at the latest; \`"pending": true\` says that the command goes on.
 - Destroyed Machines (the last 200 of the node) can still be looked at and waited for.
-- A lease is memory only: a restart of the node forgets it.
+- **Metadata** of one key or of all is changed without a new version of the Machine.
+- A **lease** is memory only: a restart of the node forgets it. Who holds it, why and until when is in the Machine; its \`nonce\` is told
+  to nobody but who took it.
+- A body is read as JSON, whatever its \`Content-Type\` says.
 - **exec** runs words, not a shell, beside the main process, as its user, for at most 60 s; it gives back 256 KiB of each output.
 
 ## Secrets
@@ -57,32 +87,18 @@ where there is none.
 Values go in and never come out: they lie in the state folder, in \`keys/secrets/APP.json\` (0600), not in the catalogue, and reach
 Machines in their environment at the next start. Lists show names and digests.`;
 
-const REST = `## GraphQL
+const GRAPHQL = `## GraphQL
 
-\`POST /graphql\` has what the platform's command line needs: \`viewer\`, \`apps\`, \`app\`, \`machine\`, \`organization(s)\`, \`platform\`,
-\`nearestRegion\`; \`createApp\`, \`deleteApp\`, \`createOrganization\`, \`allocateIpAddress\`, \`releaseIpAddress\`,
-\`addWireGuardPeer\`, \`removeWireGuardPeer\`, \`validateWireGuardPeers\`. What is missing is named in the error.
+\`POST /graphql\` has what the platform's command line needs of it. Errors carry the platform's \`extensions.code\`, and ours in
+\`extensions.flycast\`. What is missing is named in the error, with the reason. Introspection answers.`;
 
-## Flycast's own
+const OWN = `## Flycast's own
 
-Under \`/flycast/v1\`, for the command line and whoever likes it; not yet held stable.
-
-| Operation | What |
-|---|---|
-| \`GET /status\`, \`GET /apps/APP/status\` | the node, its apps, addresses and Machines |
-| \`POST /apps/APP/scale\` | \`{count, region?, group?}\`: that many Machines |
-| \`GET /machines/ID/why\`, \`/receipt\` | what keeps it up and what comes next; its last wake, step by step |
-| \`GET /logs?app=&machine=&lines=&follow=1\` | lines \`APP REGION [ID] TIME TEXT\` |
-| \`POST /deploy\` | \`{path}\`: a folder of this computer; node's token only |
-| \`GET, POST /orgs\`, \`POST /orgs/SLUG\` | organisations; \`{slug, name?, user?}\` |
-| \`GET, POST /tokens\`, \`DELETE /tokens/ID\` | tokens; told once, when made |
-| \`GET, POST /peers\`, \`DELETE /peers/NAME\` | WireGuard clients |
-| \`POST /dns\`, \`POST /clients\` | a DNS port and a namespace of a network, for \`dig\` and \`exec\` |
-| \`GET /ca\`, \`GET /fly-src.pub\` | the authority that signs certificates for \`.flycast\` names; the key of \`Fly-Src-Signature\` |`;
+What lies under \`/flycast/v1\` is for the command line and whoever likes it, and not yet held stable.`;
 
 /** Markdown, without the notice on top. */
 export function apiPage(): readonly string[] {
-  return [INTRO, operations(), REST];
+  return [INTRO, operations(), OWN, GRAPHQL, fieldsOf("Queries", "Query"), fieldsOf("Mutations", "Mutation")];
 }
 
 /** Nothing is asked of the parts while the routes are made, so that they may be missing. */
@@ -104,6 +120,14 @@ function operations(): string {
     }),
   );
   return ["## Operations", "", "| Operation | Takes | Answers |", "|---|---|---|", ...rows].join("\n");
+}
+
+/** One line: an operation is looked for by its name. */
+function fieldsOf(title: string, type: "Query" | "Mutation"): string {
+  const schema = buildSchema(SDL);
+  const root = type === "Query" ? schema.getQueryType() : schema.getMutationType();
+  const names = Object.keys(root?.getFields() ?? {});
+  return `${title}: ${names.map((name) => `\`${name}\``).join(", ")}.`;
 }
 
 function bodyOf(operation: Json): string[] {
