@@ -22,7 +22,7 @@ export class ReplayWork implements Work {
   readonly since: Monotonic;
   readonly wishes: Wishes;
   readonly excluded = new Set<MachineId>();
-  readonly signal: AbortSignal;
+  readonly signal: Work["signal"];
 
   constructor(from: Pick<Work, "connection" | "app" | "route" | "since" | "wishes" | "signal">) {
     this.connection = from.connection;

@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 import { AppError } from "../../core/errors.ts";
 import type { MachineId } from "../../core/ids.ts";
 import type { Port } from "../../core/units.ts";
+import { wasReset } from "../forward.ts";
 import { ChunkedReader } from "./chunked.ts";
 import { AMBIGUOUS, CHUNKED, type Framing, responseFraming, UNKNOWN_CODING, UNTIL_CLOSE } from "./framing.ts";
 import { type HeadParser, INCOMPLETE, REFUSED } from "./head.ts";
@@ -283,6 +284,9 @@ export class UpstreamConnection implements Upstream {
   #onEnd(): void {
     switch (this.#state) {
       case CLOSE:
+        // Only the end says that this answer is whole, and a reset is none.
+        if (wasReset(this.socket))
+          return this.#fail(new AppError("PU02", "the Machine reset the connection within its answer"));
         this.#state = IDLE;
         this.#sink?.onBody(Buffer.alloc(0), true);
         return;
