@@ -1,7 +1,7 @@
 /**
- * CPU per round trip, per gigabyte and per connection, and memory per idle connection, of the proxy and of HAProxy in
- * `mode tcp`, in rounds that alternate, so that a noisy second hits both.
- *   node benchmarks/tcp/run.mjs [--rounds 5] [--seconds 2] [--connections 64] [--idle 9000] [--json FILE]
+ * CPU per round trip, per gigabyte and per connection, and memory per idle connection, of the proxy, of HAProxy in `mode tcp`
+ * and of the least that Node can do (bare.mjs), in rounds that alternate, so that a noisy second hits all.
+ *   node benchmarks/tcp/run.mjs [--rounds 5] [--seconds 2] [--connections 64] [--idle 9000] [--only bulk] [--json FILE]
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { values } = parseArgs({
@@ -19,12 +20,13 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "2" },
     connections: { type: "string", default: "64" },
     idle: { type: "string", default: "9000" },
+    only: { type: "string" },
     json: { type: "string" },
   },
 });
 const work = mkdtempSync(join(tmpdir(), "flycast-bench-"));
 const ORIGIN = 19_100;
-const PEERS = { flycast: 19_101, haproxy: 19_102 };
+const PEERS = { flycast: 19_101, haproxy: 19_102, node: 19_103 };
 const children = [];
 
 function start(command, ...args) {
@@ -142,14 +144,27 @@ try {
   const text = readFileSync(join(here, "haproxy.cfg"), "utf8");
   writeFileSync(config, text.replaceAll("__PORT__", PEERS.haproxy).replaceAll("__ORIGIN__", ORIGIN));
   await untilListening(ORIGIN);
+  // As `npm run build` makes what is shipped. FRONT: one that was made before, to compare.
+  const front = process.env.FRONT ?? join(work, "front.mjs");
+  if (process.env.FRONT === undefined)
+    await build({
+      entryPoints: [join(here, "front.ts")],
+      outfile: front,
+      bundle: true,
+      format: "esm",
+      platform: "node",
+      target: "node20.20",
+    });
   const pids = {
-    flycast: start("node", "--import", "tsx", join(here, "front.ts"), PEERS.flycast, ORIGIN).pid,
+    flycast: start("node", front, PEERS.flycast, ORIGIN).pid,
     haproxy: start("haproxy", "-db", "-f", config).pid,
+    node: start("node", join(here, "bare.mjs"), PEERS.node, ORIGIN).pid,
   };
   for (const port of Object.values(PEERS)) await untilListening(port);
 
   for (const [name, { unit, run, cost }] of Object.entries(WORK)) {
-    const costs = { flycast: [], haproxy: [] };
+    if (values.only !== undefined && values.only !== name) continue;
+    const costs = { flycast: [], haproxy: [], node: [] };
     for (const port of Object.values(PEERS)) await run(port, 1);
     for (let round = 0; round < Number(values.rounds); round++) {
       for (const [peer, port] of Object.entries(PEERS)) {
@@ -161,16 +176,17 @@ try {
     const ratios = costs.flycast.map((value, i) => value / costs.haproxy[i]);
     report.results[name] = { unit, ...costs, ratios };
     console.log(
-      `${name.padEnd(12)} flycast ${median(costs.flycast).toFixed(2)}  haproxy ${median(costs.haproxy).toFixed(2)}  ${unit}  ` +
-        `${median(ratios).toFixed(2)} × HAProxy (${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)})`,
+      `${name.padEnd(12)} flycast ${median(costs.flycast).toFixed(2)}  haproxy ${median(costs.haproxy).toFixed(2)}  ` +
+        `bare node ${median(costs.node).toFixed(2)}  ${unit}  ${median(ratios).toFixed(2)} × HAProxy (${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)})`,
     );
   }
-  const each = {};
-  for (const [peer, port] of Object.entries(PEERS)) each[peer] = await idle(port, pids[peer], Number(values.idle));
-  report.results.idle = { unit: "KB RSS/connection", ...each };
-  console.log(
-    `idle         flycast ${each.flycast.toFixed(1)}  haproxy ${each.haproxy.toFixed(1)}  KB RSS per connection (${values.idle})`,
-  );
+  if (values.only === undefined || values.only === "idle") {
+    const each = {};
+    for (const [peer, port] of Object.entries(PEERS)) each[peer] = await idle(port, pids[peer], Number(values.idle));
+    report.results.idle = { unit: "KB RSS/connection", ...each };
+    const kilobytes = Object.entries(each).map(([peer, size]) => `${peer} ${size.toFixed(1)}`);
+    console.log(`idle         ${kilobytes.join("  ")}  KB RSS per connection (${values.idle})`);
+  }
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 2)}\n`);
 } finally {
   for (const child of children) child.kill("SIGTERM");

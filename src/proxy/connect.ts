@@ -108,7 +108,7 @@ class Door {
     throw toAppError(signal.reason, "FP10");
   }
 
-  #wait(claim: Claim, signal: AbortSignal, probe: Work["probe"]): Promise<Socket | undefined> {
+  #wait(claim: Claim, signal: Work["signal"], probe: Work["probe"]): Promise<Socket | undefined> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiters.delete(waiter);

@@ -6,6 +6,7 @@ import type { Monotonic } from "../core/units.ts";
 import type { Claim } from "../machines/pool.ts";
 import type { Caller } from "../network/caller.ts";
 import type { PortRoute } from "../registry/view.ts";
+import type { Departure } from "./departure.ts";
 
 /** An accepted connection whose destination and caller are known and allowed. */
 export interface Connection {
@@ -41,7 +42,7 @@ export interface Work {
   /** Machines that failed this work already. The phases add to it. */
   readonly excluded: Set<MachineId>;
   /** Aborted when the client has gone. */
-  readonly signal: AbortSignal;
+  readonly signal: Departure;
   /**
    * For protocols whose servers accept connections before they can serve: asks over a fresh connection, and uses it up.
    * Without one, a Machine is ready when its port accepts.

@@ -46,7 +46,8 @@ export async function handleConnection(phases: ConnectionPhases, socket: Socket,
     destination: `[${destination.address}]:${destination.port}`,
   });
   try {
-    await phases.turn(address.network);
+    const turn = phases.turn(address.network);
+    if (turn !== undefined) await turn;
     if (socket.destroyed) throw new AppError("FP10");
     const preface = phases.trusts(caller.address)
       ? await readProxyHeader(socket, phases.clock, phases.limits().headTimeout)

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { AppError } from "../core/errors.ts";
+import { DepartureController, type Departure } from "./departure.ts";
 
 /** What a client sent while it waited. */
 export interface Held {
@@ -16,7 +17,7 @@ export interface Held {
 export class Hold {
   readonly #socket: Socket;
   readonly #limit: number;
-  readonly #gone = new AbortController();
+  readonly #gone = new DepartureController();
   readonly #chunks: Buffer[] = [];
   #size = 0;
   #ended = false;
@@ -37,8 +38,8 @@ export class Hold {
   }
 
   /** Aborted, with an AppError as its reason, when the client is gone. A half-close is not gone. */
-  get signal(): AbortSignal {
-    return this.#gone.signal;
+  get signal(): Departure {
+    return this.#gone;
   }
 
   get ended(): boolean {
@@ -70,6 +71,6 @@ export class Hold {
   };
 
   readonly #onClose = (): void => {
-    if (!this.#gone.signal.aborted) this.#gone.abort(new AppError("FP10"));
+    if (!this.#gone.aborted) this.#gone.abort(new AppError("FP10"));
   };
 }

@@ -37,8 +37,8 @@ export interface Phases {
   readonly onSettled: (settlement: Settlement) => void;
   /** From the budget: a network may have so many TLS handshakes going on. */
   readonly startHandshake: (network: NetworkId) => Result<GiveBack, ErrorCode>;
-  /** Resolves when the network may begin something again that costs us more than its client. */
-  readonly turn: (network: NetworkId) => Promise<void>;
+  /** Resolves when the network may begin something again that costs us more than its client. Undefined: now. */
+  readonly turn: (network: NetworkId) => Promise<void> | undefined;
 }
 
 /** What the life of a connection needs beyond that. */

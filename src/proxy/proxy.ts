@@ -96,7 +96,7 @@ export function createProxy(options: ProxyOptions): Proxy {
     (count) => http.shed?.(count) ?? 0,
   );
   const startHandshake: Phases["startHandshake"] = (network) => budget.startHandshake(network);
-  const turns = new Turns();
+  const turns = new Turns(options.clock);
   const turn: Phases["turn"] = (network) => turns.take(network);
   const phases: Phases = { ...options, onSettled, startHandshake, turn, limits: () => limits };
   const reach = new NodeReach(phases, budget);

@@ -1,4 +1,6 @@
+import type { Clock } from "../core/clock.ts";
 import type { NetworkId } from "../core/ids.ts";
+import { seconds, type Monotonic } from "../core/units.ts";
 
 /**
  * Turns of the event loop for which a network that began something in the last ones waits while more of its own comes. The
@@ -6,6 +8,8 @@ import type { NetworkId } from "../core/ids.ts";
  * else: that queue is emptied first, which costs a fraction of serving what is in it.
  */
 const PATIENCE = 64;
+/** For so long after another network was last here, a network waits for its turn. */
+const COMPANY = seconds(60);
 
 interface Line {
   readonly waiting: Set<() => void>;
@@ -22,11 +26,22 @@ export class Turns {
   readonly #lines = new Map<NetworkId, Line>();
   /** The number of the turn in which a network last began something, the earliest first. */
   readonly #served = new Map<NetworkId, number>();
+  readonly #clock: Clock;
+  /** When each network last came, the longest ago first. */
+  readonly #seen = new Map<NetworkId, Monotonic>();
   #turn = 0;
   #isArmed = false;
 
-  /** Resolves when it is this network's turn and the earlier ones of that network have had theirs. */
-  take(network: NetworkId): Promise<void> {
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /**
+   * Resolves when it is this network's turn and the earlier ones of that network have had theirs. Undefined: that is now.
+   */
+  take(network: NetworkId): Promise<void> | undefined {
+    // Most computers have one network, or one that is in use.
+    if (this.#isAlone(network) && !this.#lines.has(network)) return undefined;
     return new Promise((resolve) => {
       let line = this.#lines.get(network);
       if (line === undefined) this.#lines.set(network, (line = { waiting: new Set(), grows: true }));
@@ -34,6 +49,17 @@ export class Turns {
       line.grows = true;
       this.#arm();
     });
+  }
+
+  #isAlone(network: NetworkId): boolean {
+    const now = this.#clock.now();
+    this.#seen.delete(network);
+    this.#seen.set(network, now);
+    for (const [other, seen] of this.#seen) {
+      if (now - seen <= COMPANY) break;
+      this.#seen.delete(other);
+    }
+    return this.#seen.size === 1;
   }
 
   #arm(): void {

@@ -1,5 +1,6 @@
 import type { Connection, Handler, Reach, Work } from "../context.ts";
 import { NO_WISHES } from "../context.ts";
+import type { Departure } from "../departure.ts";
 import { forward, reset } from "../forward.ts";
 import { Hold } from "../hold.ts";
 import type { Phases } from "../phases.ts";
@@ -46,7 +47,7 @@ export function tcpHandler(
 }
 
 /** A raw or upgraded connection as one piece of work: its claim lasts until both directions have ended. */
-export function rawWork(connection: Connection, signal: AbortSignal, since = connection.acceptedAt): Work {
+export function rawWork(connection: Connection, signal: Departure, since = connection.acceptedAt): Work {
   return {
     connection,
     app: connection.app,
