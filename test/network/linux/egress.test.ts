@@ -84,6 +84,19 @@ describe.skipIf(IMPOSSIBLE).each(WAYS.filter(({ skip }) => !skip))("the way out 
     expect((await lab.tell<{ forged: number }>({ do: "refused" })).forged).toBeGreaterThan(before);
   });
 
+  test("a Machine that begins thousands of connections at once is slowed down, and no other one is", async () => {
+    const before = (await lab.tell<{ throttled: number }>({ do: "refused" })).throttled;
+    const flood = `const socket = require("dgram").createSocket("udp4"); let left = 20000;
+      const next = () => { for (let n = 0; n < 200 && left > 0; n++, left--) socket.send("x", 10000 + left, "${INTERNET}");
+        if (left > 0) setImmediate(next); else setTimeout(() => socket.close(), 100); };
+      next();`;
+    const flooding = lab.run("a", process.execPath, "-e", flood);
+    expect((await curl(lab, "b", INTERNET)).code).toBe(ANSWERED);
+    expect((await flooding).code).toBe(0);
+    expect((await curl(lab, "b", INTERNET)).code).toBe(ANSWERED);
+    expect((await lab.tell<{ throttled: number }>({ do: "refused" })).throttled).toBeGreaterThan(before);
+  });
+
   test("IPv6 ends in the lab, at once", async () => {
     expect((await curl(lab, "a", "[2001:db8::9]")).code).toBe(REFUSED);
     expect(world.onComputer("sh", "-c", "ip -6 addr show | grep fdaa || true")).toBe("");
