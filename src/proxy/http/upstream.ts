@@ -283,14 +283,14 @@ export class UpstreamConnection implements Upstream {
 
   #onEnd(): void {
     switch (this.#state) {
+      // Where only the end says that all has come, a reset must not pass for one.
       case CLOSE:
-        // Only the end says that this answer is whole, and a reset is none.
-        if (wasReset(this.socket))
-          return this.#fail(new AppError("PU02", "the Machine reset the connection within its answer"));
+        if (wasReset(this.socket)) return this.#fail(new AppError("PU02", "the Machine reset the connection"));
         this.#state = IDLE;
         this.#sink?.onBody(Buffer.alloc(0), true);
         return;
       case SWITCHED:
+        if (wasReset(this.socket)) return this.#fail(new AppError("PU02", "the Machine reset the connection"));
         this.#sink?.onUpstreamEnd();
         return;
       case HEAD:

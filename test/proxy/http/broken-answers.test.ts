@@ -27,7 +27,7 @@ function isWhole(text: string): boolean {
   if (headEnd === -1) return false;
   const head = text.slice(end, headEnd);
   const body = text.slice(headEnd + 4);
-  if (/^HTTP\/1\.1 1/.test(head)) return false;
+  if (head.startsWith("HTTP/1.1 1")) return false;
   const length = /\r\nContent-Length: (\d+)/i.exec(head)?.[1];
   if (length !== undefined) return body.length >= Number(length);
   return body.endsWith("0\r\n\r\n") || body.endsWith("X-Sum: 1\r\n\r\n");
@@ -166,6 +166,21 @@ describe("an Upgrade that the Machine does not take (RFC 9110 §7.8)", () => {
     next.send(OK);
     await client.take("\r\n\r\nok");
     for (const peer of [client, machine, next]) peer.end();
+  });
+
+  test("one that it takes and then resets does not end as if all had been said", async () => {
+    const client = await dial(front.port);
+    client.send(ASK);
+    const machine = await origin.next();
+    await machine.takeHead();
+    const answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+    machine.send(answer);
+    await client.takeHead();
+    await new Promise<void>((resolve) => machine.socket.write("half of", () => resolve()));
+    machine.reset();
+    await client.rest();
+    expect(front.settlements.at(-1)?.code).toBe("PU02");
+    client.end();
   });
 
   test("what follows the request is the next request, not bytes of the new protocol", async () => {
