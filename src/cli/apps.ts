@@ -1,3 +1,4 @@
+import { AppError } from "../core/errors.ts";
 import { ApiClient } from "./client.ts";
 import { ask, confirm } from "./ask.ts";
 import { EXIT, print, printJson } from "./output.ts";
@@ -16,6 +17,7 @@ export async function list(options: GlobalOptions & { org?: string }): Promise<n
   const query = options.org === undefined ? "" : `?org_slug=${encodeURIComponent(options.org)}`;
   const client = new ApiClient(options);
   const { apps } = (await client.get(`/v1/apps${query}`)) as { apps: readonly AppJson[] };
+  if (apps.length === 0 && options.org !== undefined) await mustBeOrganization(client, options.org);
   if (options.json === true) {
     printJson(apps);
     return EXIT.done;
@@ -32,6 +34,13 @@ export async function list(options: GlobalOptions & { org?: string }): Promise<n
     ),
   );
   return EXIT.done;
+}
+
+/** @errors not_found */
+async function mustBeOrganization(client: ApiClient, slug: string): Promise<void> {
+  const { organizations } = (await client.get("/flycast/v1/orgs")) as { organizations: readonly { slug: string }[] };
+  if (organizations.some((org) => org.slug === slug)) return;
+  throw new AppError("not_found", `Could not find Organization "${slug}"`, { details: { next: "flycast orgs list" } });
 }
 
 export async function create(

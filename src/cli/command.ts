@@ -24,6 +24,12 @@ export function addVerb<M extends Record<V, Action>, V extends string>(
   return add(parent, usage, description, async () => ({ run: (await load())[verb] }));
 }
 
+/** A command that only holds others. */
+export function addGroup(parent: Command, name: string, description: string): Command {
+  const group = parent.command(name).description(description);
+  return group.showHelpAfterError(`(flycast ${name} --help lists its commands)`);
+}
+
 export function global(command: Command): void {
   command
     .option("--json", "print JSON")
@@ -41,6 +47,9 @@ export function add(
 ): Command {
   const command = parent.command(usage).description(description);
   global(command);
+  const words = [command.name()];
+  for (let one = parent; one.parent != null; one = one.parent) words.unshift(one.name());
+  command.showHelpAfterError(`(flycast ${words.join(" ")} --help says how)`);
   // The program's are its own too, and would be listed a second time.
   command.configureHelp({ showGlobalOptions: false });
   command.action(async () => {
@@ -68,4 +77,9 @@ export function exitCodeOf(error: CommanderError): number {
 export function wholeNumber(text: string): string {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("It must be a whole number.");
   return text;
+}
+
+/** For options that may be given several times. */
+export function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
 }

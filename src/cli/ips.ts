@@ -1,6 +1,7 @@
 import { AppError } from "../core/errors.ts";
 import { appOption } from "./app-option.ts";
 import { ApiClient } from "./client.ts";
+import type { MachineJson } from "./machines.ts";
 import { EXIT, print, printJson } from "./output.ts";
 import type { GlobalOptions } from "./command.ts";
 import { ago, table } from "./table.ts";
@@ -19,6 +20,23 @@ export async function list(options: Options): Promise<number> {
   const { ips } = (await client.get(path(app))) as { ips: readonly IpJson[] };
   if (options.json === true) printJson(ips);
   else print(formatIps(ips, Date.now()));
+  return EXIT.done;
+}
+
+/** `flycast ips private`: where an app's Machines are themselves. */
+export async function listPrivate(options: Options): Promise<number> {
+  const client = new ApiClient(options);
+  const app = await appOption(client, options);
+  const machines = (await client.get(`/v1/apps/${encodeURIComponent(app)}/machines`)) as readonly MachineJson[];
+  const list = machines.map((machine) => ({ id: machine.id, region: machine.region, ip: machine.private_ip }));
+  if (options.json === true) printJson(list);
+  else
+    print(
+      table(
+        ["ID", "Region", "IP"],
+        list.map(({ id, region, ip }) => [id, region, ip]),
+      ),
+    );
   return EXIT.done;
 }
 

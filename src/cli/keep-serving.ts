@@ -16,6 +16,7 @@ const PROVEN = 60_000;
  */
 export async function keepServing(say: (message: string) => void): Promise<number> {
   const kept = new KeptListeners();
+  process.stdout.removeAllListeners("error").on("error", () => undefined);
   let asked: NodeJS.Signals | undefined;
   let serving = new Serving(kept);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {

@@ -1,5 +1,6 @@
-import { Argument, Command, Option } from "commander";
-import { add, addVerb, exitCodeOf, global, wholeNumber } from "./command.ts";
+import { Command, Option } from "commander";
+import { add, addGroup, addVerb, exitCodeOf, global, wholeNumber } from "./command.ts";
+import { addMachineCommands } from "./machine-commands.ts";
 import { version } from "./version.ts";
 
 /** The command line. Names, flags and columns are flyctl's where flyctl has the command. */
@@ -72,7 +73,7 @@ export function buildProgram(): Command {
   add(program, "ca", "Print the authority that signs certificates for .flycast names", () => import("./ca.ts"));
   add(program, "doctor", "Say what works on this computer, and why not", () => import("./doctor.ts"));
 
-  const config = program.command("config").description("Check and show configuration files");
+  const config = addGroup(program, "config", "Check and show configuration files");
   add(config, "validate [paths...]", "Check fly.toml and flycast.toml files", () => import("./config-validate.ts"))
     .option("--strict", "refuse warnings too")
     .option("--allow <key...>", "warn of these keys instead of refusing them, such as force_https");
@@ -95,13 +96,6 @@ export function buildProgram(): Command {
     "Create or update the apps of a folder on a running node, one Machine after the other",
     () => import("./deploy.ts"),
   );
-  const scale = program.command("scale").description("Change how many Machines an app has");
-  add(scale, "count", "Have this many Machines of a process group", () => import("./scale.ts"))
-    .addArgument(new Argument("<count>", "how many").argParser(wholeNumber))
-    .option("-a, --app <name>", "app")
-    .option("-r, --region <code>", "only in this region")
-    .option("--process-group <name>", "process group", "app")
-    .option("-y, --yes", "accepted, as scripts write it: nothing is asked");
   add(
     program,
     "proxy <ports> [host]",
@@ -112,7 +106,7 @@ export function buildProgram(): Command {
     .option("--network <name>", "network of that organisation", "default")
     .option("-b, --bind-addr <address>", "local address", "127.0.0.1");
 
-  const apps = program.command("apps").description("Manage apps");
+  const apps = addGroup(program, "apps", "Manage apps");
   addVerb(apps, "list", "List apps", () => import("./apps.ts"), "list").option(
     "-o, --org <slug>",
     "only this organisation's",
@@ -128,8 +122,12 @@ export function buildProgram(): Command {
     "destroy",
   ).option("-y, --yes", "do not ask");
 
-  const ips = program.command("ips").description("Manage addresses");
+  const ips = addGroup(program, "ips", "Manage addresses");
   addVerb(ips, "list", "List an app's addresses", () => import("./ips.ts"), "list").option("-a, --app <name>", "app");
+  addVerb(ips, "private", "List the addresses of an app's Machines", () => import("./ips.ts"), "listPrivate").option(
+    "-a, --app <name>",
+    "app",
+  );
   addVerb(ips, "allocate-v6", "Allocate a private address", () => import("./ips.ts"), "allocateV6")
     .option("-a, --app <name>", "app")
     .option("--private", "a Flycast address (the only kind here)")
@@ -140,35 +138,9 @@ export function buildProgram(): Command {
     "app",
   );
 
-  const machines = program.command("machines").alias("machine").alias("m").description("Manage Machines");
-  add(machines, "list", "List an app's Machines", () => import("./machines.ts"))
-    .alias("ls")
-    .option("-a, --app <name>", "app")
-    .option("-q, --quiet", "only ids");
-  add(
-    machines,
-    "status <id>",
-    "Show one Machine, its checks and its last wake",
-    () => import("./machine-status.ts"),
-  ).option("-a, --app <name>", "app");
-  const verbs = [
-    ["start", "Start Machines"],
-    ["stop", "Stop Machines: their connections may finish first"],
-    ["suspend", "Suspend Machines, memory kept"],
-    ["restart", "Restart Machines"],
-    ["cordon", "Send Machines no new connections"],
-    ["uncordon", "Send Machines connections again"],
-    ["destroy", "Destroy Machines"],
-  ] as const;
-  for (const [verb, text] of verbs) {
-    const command = add(machines, `${verb} <ids...>`, text, async () => ({
-      run: (await import("./machine-action.ts")).machineAction(verb),
-    })).option("-a, --app <name>", "app");
-    if (verb === "destroy") command.option("-f, --force", "also those that run");
-    if (verb === "stop") command.option("-s, --signal <name>", "signal").option("--timeout <seconds>", "until SIGKILL");
-  }
+  addMachineCommands(program);
 
-  const orgs = program.command("orgs").description("Manage organisations");
+  const orgs = addGroup(program, "orgs", "Manage organisations");
   addVerb(orgs, "list", "List organisations and their networks", () => import("./orgs.ts"), "list");
   addVerb(orgs, "create <slug> [name]", "Create an organisation", () => import("./orgs.ts"), "create").option(
     "--user <name>",
@@ -178,7 +150,7 @@ export function buildProgram(): Command {
     .option("--user <name>", 'as whom Machines run that are made through the API; "" for nobody')
     .option("--name <name>", "its name");
 
-  const secrets = program.command("secrets").description("Manage the secrets of an app");
+  const secrets = addGroup(program, "secrets", "Manage the secrets of an app");
   addVerb(secrets, "list", "List names and digests", () => import("./secrets.ts"), "list").option(
     "-a, --app <name>",
     "app",
@@ -195,7 +167,7 @@ export function buildProgram(): Command {
     "app",
   );
 
-  const wireguard = program.command("wireguard").alias("wg").description("Let laptops into a network by WireGuard");
+  const wireguard = addGroup(program, "wireguard", "Let laptops into a network by WireGuard").alias("wg");
   addVerb(
     wireguard,
     "create [org] [region] [name] [file]",
@@ -212,7 +184,7 @@ export function buildProgram(): Command {
     "remove",
   ).option("--network <name>", "network of that organisation, where the name alone does not tell");
 
-  const tokens = program.command("tokens").description("Manage API tokens");
+  const tokens = addGroup(program, "tokens", "Manage API tokens");
   addVerb(tokens, "list", "List tokens", () => import("./tokens.ts"), "list");
   addVerb(
     tokens,
@@ -225,9 +197,10 @@ export function buildProgram(): Command {
     .option("-n, --name <name>", "name", "cli");
   addVerb(tokens, "revoke <ids...>", "Revoke tokens", () => import("./tokens.ts"), "revoke");
 
-  const platform = program.command("platform").description("About the platform");
+  const platform = addGroup(program, "platform", "About the platform");
   add(platform, "regions", "List regions", () => import("./regions.ts"));
 
+  add(program, "version", "Print the version", () => import("./version.ts"));
   add(program, "completion <shell>", "Print the completion of a shell: bash, zsh or fish", async () => ({
     run: (await import("./completion.ts")).completion(program),
   }));

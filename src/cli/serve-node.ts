@@ -33,6 +33,8 @@ const HAND_OVER = ms(10_000);
 export async function serve(options: Options, args: readonly string[], keeper: KeeperLink): Promise<number> {
   const json = options.json === true;
   checkAllowances(options.allow ?? []);
+  // Whoever reads our log may go away: that ends no service.
+  process.stdout.removeAllListeners("error").on("error", () => undefined);
   let again: () => void = () => undefined;
   process.on("SIGHUP", () => again());
   const file = args[0] ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);

@@ -1,10 +1,10 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CONFIG, TestApi, type Json } from "../api/harness.ts";
-import { flycast, type How, type Ran } from "./run.ts";
+import { FLYCAST, flycast, type How, type Ran } from "./run.ts";
 
 let api: TestApi;
 let machine: string;
@@ -88,7 +88,10 @@ describe("--json", () => {
     "tokens list",
     "platform regions",
     "ips list -a web",
+    "ips private -a web",
     "machines list -a web",
+    "scale show -a web",
+    "version",
     "status",
     "status -a web",
     "secrets list -a web",
@@ -127,6 +130,23 @@ describe("exit codes and errors", () => {
     const { code, err } = await run(line);
     expect(code).toBe(2);
     expect(err).toMatch(new RegExp(`Did you mean (?:one of )?${meant}`));
+  });
+
+  test("what a command lacks is said with where to read about it", async () => {
+    expect((await run("machines stop")).err).toContain("(flycast machines stop --help says how)");
+    expect((await run("machines lst")).err).toContain("(flycast machines --help lists its commands)");
+  });
+
+  test.skipIf(!existsSync("/dev/full"))("an answer that cannot be written is a failure, said in one line", () => {
+    const { status, stderr } = spawnSync(
+      "sh",
+      ["-c", `exec "${process.execPath}" "${FLYCAST}" platform regions >/dev/full`],
+      {
+        encoding: "utf8",
+      },
+    );
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^Error: cannot write the output: .*\n$/);
   });
 
   test.each([
@@ -231,6 +251,42 @@ describe("commands", () => {
     expect(refused).toMatchObject({ code: 1 });
     const other = (await api.call("/v1/apps/db/machines", { body: { config: CONFIG } })).json.id;
     expect(await done(`machines destroy -f ${other}`)).toBe(`${other} has been destroyed\n`);
+  });
+
+  test("machines run: a Machine from the command line, with flyctl's flags and words", async () => {
+    const said = await done(
+      "machines run -a db -n made -r ams -e A=1 -e B=x=y -m role=test -p 80:9000/tcp:http -p 81:9000 -p 5432 --autostop stop --restart no -- sleep 1000 --json",
+    );
+    expect(said).toMatch(/^Success! A Machine has been successfully launched in app db\n Machine ID: [0-9a-f]{14}\n/);
+    expect(said).toMatch(/Machine started, you can connect via the following private ip\n {2}fdaa:/);
+    const [made] = (await json("machines list -a db")).filter(({ name }: Json) => name === "made");
+    expect(made).toMatchObject({ region: "ams", state: "started" });
+    expect(made.config).toMatchObject({
+      init: { exec: ["sleep", "1000", "--json"] },
+      env: { A: "1", B: "x=y" },
+      metadata: { role: "test" },
+      restart: { policy: "no" },
+      services: [
+        {
+          protocol: "tcp",
+          internal_port: 9000,
+          autostart: true,
+          autostop: "stop",
+          ports: [{ port: 80, handlers: ["http"] }, { port: 81 }],
+        },
+        { internal_port: 5432, ports: [{ port: 5432 }] },
+      ],
+    });
+    await done(`machines destroy -f ${made.id}`);
+    expect((await run("machines run -a db -e nothing -- true")).err).toContain("write NAME=VALUE");
+    expect((await run("machines run -a db -p 80:99999 -- true")).err).toContain("80:8080/tcp:http");
+    expect(await run("machines run -a db")).toMatchObject({ code: 2 });
+  });
+
+  test("apps of an organisation that does not exist are an error, those of an empty one none", async () => {
+    await done("orgs create empty");
+    expect(await done("apps list -o empty")).toContain("NAME");
+    expect((await run("apps list -o nobody")).err).toContain('Could not find Organization "nobody" [not_found]');
   });
 
   test("orgs: a user for Machines of the API can be named at the start and later", async () => {
