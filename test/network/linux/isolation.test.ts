@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startLab, USERS, type Lab } from "../support/lab.ts";
 import { NO_LAB } from "../support/possible.ts";
@@ -6,6 +7,7 @@ const NET_A = 0x18;
 const NET_B = 0x19;
 const FLYCAST_A = "fdaa:0:18:0:1::3";
 const FLYCAST_B = "fdaa:0:19:0:1::1";
+const RAW_PACKETS = fileURLToPath(new URL("../support/raw-packets.py", import.meta.url));
 /** What curl says: an answer, a reset, nothing at all. */
 const ANSWERED = 0;
 const REFUSED = 7;
@@ -105,6 +107,44 @@ describe.skipIf(NO_LAB).each(WORLDS)("a lab isolates networks ($name)", ({ uid, 
     ]);
     for (const { code } of attempts) expect(code).not.toBe(0);
     if (rules === "nft") expect((await refusals())["forged"]).toBeGreaterThan(before["forged"]!);
+  });
+
+  test("whatever a hostile Machine puts on its link, a Machine of another network hears nothing of it", async () => {
+    // So that the attacker's system has asked for its gateway's hardware address.
+    expect(await ping("b1", FLYCAST_B)).toBe(0);
+    const { out } = await lab.admin("b1", "ip", "neigh", "show", "fe80::1", "dev", "eth0");
+    const settings = {
+      gateway: /lladdr (\S+)/.exec(out)?.[1],
+      me: b1.address,
+      victims: [a2.address, FLYCAST_A, "fdaa:0:18::3"],
+      forged: [a1.address, FLYCAST_A, a2.address, "fdaa::3", "fe80::1", "::1", "::", "::ffff:172.19.0.1"],
+      links: [a2.link, ourEnd(a2.link), ourEnd(b1.link)],
+      link: b1.link,
+    };
+    // Ends with the first packet that the gateway itself did not send.
+    const others = "not arp and not src host fe80::1 and not (src host fdaa::3 and icmp6 and ip6[40] == 135)";
+    const heard = lab.admin(
+      "a2",
+      "tcpdump",
+      "-n",
+      "-l",
+      "--immediate-mode",
+      "-Q",
+      "in",
+      "-i",
+      "eth0",
+      "-c",
+      "1",
+      others,
+    );
+    const listening = async () => (await lab.admin("a2", "cat", "/proc/net/packet")).out.split("\n").length;
+    await expect.poll(listening).toBe(2);
+    const sent = await lab.admin("b1", "python3", RAW_PACKETS, JSON.stringify(settings));
+    expect(sent.code, sent.out).toBe(0);
+    expect(Number(sent.out)).toBeGreaterThan(500);
+    expect(await ping("a1", a2.address)).toBe(0);
+    expect((await heard).out).toContain(`${a1.address} > ${a2.address}: ICMP6, echo request`);
+    if (rules === "nft") expect((await refusals())["forged"]).toBeGreaterThan(300);
   });
 
   test("nobody fills the table of neighbours, which is the whole computer's, with names that are not its own", async () => {
