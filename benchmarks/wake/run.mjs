@@ -1,48 +1,17 @@
 // What a wake costs beyond the app's own start: the first byte through the proxy from a stopped Machine, against the same
-// command started by hand, in turn, so that a noisy minute hits both. Usage: node benchmarks/wake/run.mjs [WAKES]
+// command started by hand, in turn, so that a noisy minute hits both. Usage: node benchmarks/wake/run.mjs [WAKES] [lab|loopback]
 import { spawn } from "node:child_process";
-import { cpSync, mkdtempSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { startNode } from "./node.mjs";
+import { quantile, round, row } from "./statistics.mjs";
 
 const WAKES = Number(process.argv[2] ?? 200);
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const folder = mkdtempSync(join(tmpdir(), "flycast-wake-"));
-mkdirSync(join(folder, "app"));
-cpSync(fileURLToPath(new URL("app.mjs", import.meta.url)), join(folder, "app", "app.mjs"));
-writeFileSync(
-  join(folder, "app", "fly.toml"),
-  'app = "app"\n[[services]]\n  protocol = "tcp"\n  internal_port = 8080\n  [[services.ports]]\n    port = 80\n    handlers = ["http"]\n',
-);
-writeFileSync(join(folder, "flycast.toml"), '[apps.app]\npath = "app"\ncommand = "node app.mjs"\n');
-
-const mode = process.argv[3] ?? "loopback";
-const node = spawn(
-  process.execPath,
-  [join(root, "dist/cli/flycast.js"), "up", folder, "--json", "--network-mode", mode],
-  {
-    stdio: ["ignore", "pipe", "inherit"],
-  },
-);
-const events = [];
-let waiting = [];
-let partial = "";
-node.stdout.setEncoding("utf8").on("data", (chunk) => {
-  const lines = (partial + chunk).split("\n");
-  partial = lines.pop() ?? "";
-  for (const line of lines) events.push(JSON.parse(line));
-  waiting = waiting.filter(({ test, from, resolve }) => {
-    const found = events.slice(from).find(test);
-    if (found) resolve(found);
-    return !found;
-  });
-});
-const until = (test, from = 0) => {
-  const found = events.slice(from).find(test);
-  return found ? Promise.resolve(found) : new Promise((resolve) => waiting.push({ test, from, resolve }));
-};
+const node = await startNode(process.argv[3] ?? "loopback");
+const { ready, folder } = node;
+const published = Number(ready.services[0].published.split(":").at(-1));
 
 /** Milliseconds from `begin` to the first byte of an answer on a port that may not listen yet. */
 function firstByte(port, begin, retry) {
@@ -85,33 +54,14 @@ async function direct() {
   return took;
 }
 
-const ready = await until((event) => event.event === "ready");
-const [service] = ready.services;
-const published = Number(service.published.split(":").at(-1));
-const headers = {
-  authorization: `Bearer ${(await import("node:fs")).readFileSync(join(folder, ".flycast", "token"), "utf8").trim()}`,
-  "content-type": "application/json",
-};
-const machines = await (await fetch(`${ready.api}/v1/apps/app/machines`, { headers })).json();
-const id = machines[0].id;
-
 async function woken() {
-  const from = events.length;
+  const from = node.events.length;
   const took = await firstByte(published, performance.now(), false);
-  const { receipt } = await until((event) => event.event === "started", from);
-  const stopped = until((event) => event.event === "stopped", from);
-  await fetch(`${ready.api}/v1/apps/app/machines/${id}/stop`, {
-    method: "POST",
-    headers,
-    body: '{"signal":"SIGKILL"}',
-  });
-  await stopped;
+  const { receipt } = await node.until((event) => event.event === "started", from);
+  await node.stopMachine();
   return { took, own: receipt?.ownShare, told: receipt?.firstByte };
 }
 
-const quantile = (values, q) =>
-  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * q))];
-const round = (value) => Math.round(value * 100) / 100;
 await direct();
 await woken();
 const bare = [];
@@ -127,7 +77,6 @@ for (let i = 0; i < WAKES; i++) {
   paired.push(wake.took - bare[i]);
   untold.push(wake.took - (wake.told ?? Number.NaN));
 }
-const row = (values) => ({ p50: round(quantile(values, 0.5)), p99: round(quantile(values, 0.99)) });
 const result = {
   what: `wake from stopped, ${ready.mode} mode, ms`,
   wakes: WAKES,
@@ -139,7 +88,7 @@ const result = {
     p99: round(quantile(through, 0.99) - quantile(bare, 0.99)),
   },
   // Of each wake and the direct start right before it: what a noisy minute does to both of them cancels out.
-  overheadInPairs: { p25: round(quantile(paired, 0.25)), ...row(paired) },
+  overheadInPairs: row(paired),
   ownShareOfReceipt: row(own),
   // What the client waited beyond the receipt's account: its own connect and read, and the way to the proxy.
   clientBeyondReceipt: row(untold),
@@ -149,6 +98,4 @@ writeFileSync(
   fileURLToPath(new URL(`../results/wake-${ready.mode}.json`, import.meta.url)),
   `${JSON.stringify(result, undefined, 2)}\n`,
 );
-node.kill("SIGINT");
-await new Promise((resolve) => node.once("exit", resolve));
-rmSync(folder, { recursive: true, force: true });
+await node.end();
