@@ -1,49 +1,43 @@
 /** Compression of responses where the service asks for it (reference §4.3): the app's own encodings are never touched. */
 import { constants, createBrotliCompress, createDeflate, createGzip } from "node:zlib";
 import type { Transform } from "node:stream";
+import { type Encoding, preferredEncoding } from "./accept-encoding.ts";
 import type { Downstream } from "./downstream.ts";
 import { CHUNKED, type Framing } from "./framing.ts";
 import { chunked } from "./h2-upstream.ts";
 import { HeadParser } from "./head.ts";
 import { NAME } from "./known-names.ts";
-import { fieldOf } from "./replay-cache.ts";
 import type { RequestHead } from "./request-head.ts";
-
-export type Encoding = "br" | "gzip" | "deflate";
 
 /** Smaller bodies grow, or gain less than a packet. */
 const MIN_BYTES = 1024;
-/** The platform's order (zstd, br, gzip, deflate) without zstd, which Node 20 lacks. */
-const PREFERRED: readonly Encoding[] = ["br", "gzip", "deflate"];
 const COMPRESSIBLE =
   /^(?:text\/(?!event-stream)|application\/(?:json|javascript|xml|wasm|[\w.-]+\+(?:json|xml))|image\/svg)/i;
 const EMPTY = Buffer.alloc(0);
 /** Brotli's best is for files; 4 compresses better than gzip in about its time. */
 const BROTLI_QUALITY = 4;
 
-/** How to compress this response to this request, if at all. */
-export function encodingFor(request: RequestHead, head: HeadParser, framing: Framing): Encoding | undefined {
-  if (request.method === "HEAD" || request.minor === 0) return undefined;
+/**
+ * How to compress this response to this request. "identity": not for this client, but for others. Undefined: for nobody. For HEAD it
+ * is what it would be for GET.
+ */
+export function encodingFor(
+  request: RequestHead,
+  head: HeadParser,
+  framing: Framing,
+): Encoding | "identity" | undefined {
+  if (request.minor === 0) return undefined;
   if (head.status < 200 || head.status === 204 || head.status === 206 || head.status === 304) return undefined;
-  if (framing >= 0 && framing < MIN_BYTES) return undefined;
+  if (framing > 0 && framing < MIN_BYTES) return undefined;
+  if (framing === 0 && request.method !== "HEAD") return undefined;
   if (head.has(NAME["content-encoding"]) || head.has(NAME["content-range"])) return undefined;
   let compressible = false;
   for (let i = 0; i < head.count; i++) {
     if (head.kinds[i] === NAME["content-type"]) compressible = COMPRESSIBLE.test(head.value(i));
+    else if (head.kinds[i] === NAME["content-length"] && Number(head.value(i)) < MIN_BYTES) return undefined;
     else if (head.kinds[i] === NAME["cache-control"] && /no-transform/i.test(head.value(i))) return undefined;
   }
-  return compressible ? accepted(fieldOf(request.raw, "accept-encoding")) : undefined;
-}
-
-function accepted(value: string | undefined): Encoding | undefined {
-  if (value === undefined) return undefined;
-  const names = new Map<string, number>();
-  for (const item of value.split(",")) {
-    const [name, ...parameters] = item.split(";").map((part) => part.trim().toLowerCase());
-    const quality = parameters.find((parameter) => parameter.startsWith("q="));
-    if (name !== undefined && name !== "") names.set(name, quality === undefined ? 1 : Number(quality.slice(2)));
-  }
-  return PREFERRED.find((encoding) => (names.get(encoding) ?? names.get("*") ?? 0) > 0);
+  return compressible ? preferredEncoding(request.raw) : undefined;
 }
 
 /** The client's side of a response that is compressed on its way. */
@@ -68,7 +62,7 @@ export class Compressor {
   }
 
   respond(head: HeadParser, encoding: Encoding, body: Buffer | undefined, done: boolean, trailers: string): boolean {
-    const changed = compressedHead(head, encoding);
+    const changed = encodedHead(head, encoding);
     const flowing = this.#inner.respond(changed, CHUNKED, undefined, false, "");
     if (!flowing) this.#encoder.pause();
     return this.write(body ?? EMPTY, done, trailers);
@@ -107,27 +101,38 @@ function createEncoder(encoding: Encoding, streamed: boolean): Transform {
   }
 }
 
-/** Without what was true of the uncompressed bytes (RFC 9110 §8.8.3: a strong ETag names exact bytes). */
-function compressedHead(head: HeadParser, encoding: Encoding): HeadParser {
+/**
+ * The head of a response whose encoding depends on what its client accepts, and says so (RFC 9110 §12.5.5). Compressed, it is without
+ * what was true of the uncompressed bytes (§8.8.3: a strong ETag names exact bytes).
+ */
+export function encodedHead(head: HeadParser, encoding: Encoding | "identity"): HeadParser {
+  const isEncoded = encoding !== "identity";
   let lines = "";
   let vary = "";
   for (let i = 0; i < head.count; i++) {
     const kind = head.kinds[i];
-    if (kind === NAME["content-length"] || kind === NAME["transfer-encoding"] || kind === NAME["accept-ranges"])
-      continue;
     if (kind === NAME.vary) {
       vary += `${head.value(i)}, `;
       continue;
     }
+    const ofBytes =
+      kind === NAME["content-length"] || kind === NAME["transfer-encoding"] || kind === NAME["accept-ranges"];
+    if (isEncoded && ofBytes) continue;
     const value = head.value(i);
-    const weak = kind === NAME.etag && value.startsWith('"') ? `W/${value}` : value;
+    const weak = isEncoded && kind === NAME.etag && value.startsWith('"') ? `W/${value}` : value;
     lines += `${head.text.slice(head.nameStart[i], head.nameEnd[i])}: ${weak}\r\n`;
   }
-  const text =
-    `HTTP/1.1 ${head.status} ${head.reason}\r\n${lines}Content-Encoding: ${encoding}\r\n` +
-    `Vary: ${vary.includes("*") ? "*" : `${vary}Accept-Encoding`}\r\nTransfer-Encoding: chunked\r\n\r\n`;
-  const bytes = Buffer.from(text, "latin1");
+  if (isEncoded) lines += `Content-Encoding: ${encoding}\r\n`;
+  lines += `Vary: ${varyWith(vary)}\r\n`;
+  if (isEncoded) lines += "Transfer-Encoding: chunked\r\n";
+  const bytes = Buffer.from(`HTTP/1.1 ${head.status} ${head.reason}\r\n${lines}\r\n`, "latin1");
   const parser = new HeadParser();
   parser.parseResponse(bytes, 0, bytes.length);
   return parser;
+}
+
+/** `before`: what the Machine says, with a comma at its end. */
+function varyWith(before: string): string {
+  if (before.includes("*")) return "*";
+  return /(?:^|[,\s])accept-encoding,/i.test(before) ? before.slice(0, -2) : `${before}Accept-Encoding`;
 }

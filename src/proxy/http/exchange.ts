@@ -11,7 +11,8 @@ import type { Claim } from "../../machines/pool.ts";
 import type { PortRoute } from "../../registry/view.ts";
 import type { Connection, Settlement, Work } from "../context.ts";
 import { accessLine } from "./access-log.ts";
-import { Compressor, type Encoding, encodingFor } from "./compress.ts";
+import type { Encoding } from "./accept-encoding.ts";
+import { Compressor, encodedHead, encodingFor } from "./compress.ts";
 import type { HttpContext } from "./context.ts";
 import type { Downstream } from "./downstream.ts";
 import { statusOf } from "./error-response.ts";
@@ -161,7 +162,9 @@ export class Exchange extends RequestWork implements ResponseSink {
   }
 
   decodes(head: HeadParser): boolean {
-    return this.#downstream.decodes || isInstruction(head) === "json" || this.#encoding(head, CHUNKED) !== undefined;
+    return (
+      this.#downstream.decodes || isInstruction(head) === "json" || this.#compresses(this.#encoding(head, CHUNKED))
+    );
   }
 
   onResponse(head: HeadParser, framing: Framing, body: Buffer | undefined, done: boolean): void {
@@ -178,13 +181,14 @@ export class Exchange extends RequestWork implements ResponseSink {
     // Settled first: when the client reads the last byte, the Machine is free.
     if (done) this.#finish();
     const encoding = this.#encoding(head, framing);
-    if (encoding !== undefined) {
+    if (this.#compresses(encoding)) {
       const compressor = new Compressor(this.#downstream, encoding, framing, () => this.#upstream?.resume());
       this.#compressor = compressor;
       if (!compressor.respond(head, encoding, body, done, trailers) && !done) this.#upstream?.pause();
       return;
     }
-    if (!this.#downstream.respond(head, framing, body, done, trailers) && !done) this.#upstream?.pause();
+    const changed = encoding === undefined ? head : encodedHead(head, encoding);
+    if (!this.#downstream.respond(changed, framing, body, done, trailers) && !done) this.#upstream?.pause();
   }
 
   onBody(chunk: Buffer, done: boolean): void {
@@ -300,7 +304,11 @@ export class Exchange extends RequestWork implements ResponseSink {
     return isKept(this.#work) ? `${text}\r\n` : `${text}Connection: close\r\n\r\n`;
   }
 
-  #encoding(head: HeadParser, framing: Framing): Encoding | undefined {
+  #compresses(encoding: Encoding | "identity" | undefined): encoding is Encoding {
+    return encoding !== undefined && encoding !== "identity" && this.request.method !== "HEAD";
+  }
+
+  #encoding(head: HeadParser, framing: Framing): Encoding | "identity" | undefined {
     return this.route.port.httpOptions.compress ? encodingFor(this.request, head, framing) : undefined;
   }
 

@@ -46,7 +46,7 @@ async function ask(
     for (;;) {
       const line = rest.indexOf("\r\n");
       const size = Number.parseInt(rest.subarray(0, line).toString(), 16);
-      if (size === 0) break;
+      if (!(size > 0)) break;
       parts.push(rest.subarray(line + 2, line + 2 + size));
       rest = rest.subarray(line + 4 + size);
     }
@@ -82,13 +82,12 @@ describe("compress", () => {
 
   const UNTOUCHED: readonly (readonly [string, string, string, boolean?])[] = [
     ["the service did not ask", get("gzip"), json(), false],
-    ["the client does not accept", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", json()],
-    ["the client refuses by q=0", get("gzip;q=0, br;q=0"), json()],
     ["the app has encoded it", get("gzip"), json("Content-Encoding: gzip\r\n")],
     ["it is small", get("gzip"), json("", "small")],
     ["no-transform", get("gzip"), json("Cache-Control: public, no-transform\r\n")],
     ["an event stream", get("gzip"), "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: x\n\n"],
     ["an image", get("gzip"), json().replace("application/json", "image/png")],
+    ["it has no body", get("gzip"), json("", "")],
     ["a part", get("gzip"), json("Content-Range: bytes 0-1/2\r\n").replace("200 OK", "206 Partial Content")],
   ];
   for (const [why, request, answer, compress] of UNTOUCHED) {
@@ -98,4 +97,48 @@ describe("compress", () => {
       expect(answer.endsWith(body.toString("latin1"))).toBe(true);
     });
   }
+
+  const HEAD = get("gzip").replace("GET", "HEAD");
+  test("HEAD is answered with the head that GET would get", async () => {
+    const { head, body } = await ask(HEAD, json('ETag: "x"\r\n').replace(BODY, ""));
+    expect(head).toContain('\r\nETag: W/"x"\r\nContent-Encoding: gzip\r\nVary: Accept-Encoding\r\n');
+    expect(head).not.toContain("Content-Length");
+    expect(body).toHaveLength(0);
+    expect((await ask(HEAD, json("", "small").replace("small", ""))).head).toMatch(
+      /^(?!.*Vary)[^]*Content-Length: 5\r\n/,
+    );
+  });
+
+  const TOGETHER = "GET / HTTP/1.1\r\nHost: a\r\nAccept-Encoding: br;q=0\r\nAccept-Encoding: gzip\r\n\r\n";
+  const NEGOTIATED: readonly (readonly [string, string, string | undefined])[] = [
+    ["nothing is said", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", undefined],
+    ["an empty list", get(""), undefined],
+    ["only identity", get("identity"), undefined],
+    ["q=0 for ours", get("gzip;q=0, br; q=0.000"), undefined],
+    ["only what we do not have", get("zstd, compress"), undefined],
+    ["* stands for what is not named", get("br;q=0, *"), "gzip"],
+    ["* with q=0", get("deflate, *;q=0"), "deflate"],
+    ["identity refused", get("identity;q=0, gzip;q=0.1"), "gzip"],
+    ["the highest q wins", get("br;q=0.5, gzip;q=0.8, deflate;q=0.7"), "gzip"],
+    ["our order where q is the same", get("deflate, gzip, br"), "br"],
+    ["identity rated higher", get("identity, gzip;q=0.5"), undefined],
+    ["identity rated alike", get("identity, gzip"), "gzip"],
+    ["capitals and the old name", get("X-GZIP"), "gzip"],
+    ["items that are malformed say nothing", get("br;q=2, gzip;q=x, deflate;q=0.5"), "deflate"],
+    ["two fields are one list", TOGETHER, "gzip"],
+  ];
+  test.each(NEGOTIATED)("Accept-Encoding, %s (RFC 9110 §12.5.3)", async (_name, request, expected) => {
+    const { head } = await ask(request, json());
+    expect(/\r\nContent-Encoding: (\S+)/.exec(head)?.[1]).toBe(expected);
+    // Whoever keeps this answer must know that others get another one.
+    expect(head.match(/\r\nVary: Accept-Encoding\r\n/g)).toHaveLength(1);
+    expect(head.includes("Content-Length")).toBe(expected === undefined);
+  });
+
+  test("Vary that says it already is left as it is", async () => {
+    expect((await ask(get("gzip"), json("Vary: accept-encoding, Origin\r\n"))).head).toContain(
+      "\r\nVary: accept-encoding, Origin\r\n",
+    );
+    expect((await ask(get("gzip"), json("Vary: *\r\n"))).head).toContain("\r\nVary: *\r\n");
+  });
 });
