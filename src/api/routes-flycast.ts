@@ -237,9 +237,11 @@ async function namedNetwork(c: Context<ApiEnv>, view: RegistryView): Promise<Net
   const name = body.network === undefined ? DEFAULT_NETWORK : valid(parseNetworkName(body.network));
   const network = view.networkNamed(org, name);
   if (network === undefined) {
-    throw new AppError("not_found", `organisation "${org}" has no network "${name}"`, {
-      details: { next: "flycast orgs list" },
-    });
+    const missing =
+      view.organisation(org) === undefined
+        ? `there is no organisation "${org}"`
+        : `organisation "${org}" has no network "${name}"`;
+    throw new AppError("not_found", missing, { details: { next: "flycast orgs list" } });
   }
   return network;
 }

@@ -1,4 +1,5 @@
 // Runs inside a network for `flycast proxy HOST PORT`: takes the listener over IPC and joins its connections to the private port.
+import { lookup } from "node:dns/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 const [host = "", port = ""] = process.argv.slice(2);
@@ -11,6 +12,8 @@ process.on("message", (message, handle) => {
   server.listen(handle as Server, () => process.send?.("taken"));
 });
 process.send?.("ready");
+// Said at once, for it may be a slip of the pen; not refused, for the name may come later.
+lookup(host, { family: 6 }).catch(() => process.stderr.write(`note: ${host} has no address on this network now\n`));
 
 function join(socket: Socket | undefined): void {
   // Undefined: it left before it arrived here.

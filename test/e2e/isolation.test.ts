@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { cannotPlay, clean, run, Up, workspaceOf, type Ran, type Who } from "./support.ts";
+import { asWho, cannotPlay, clean, FLYCAST, run, Up, workspaceOf, type Ran, type Who } from "./support.ts";
 
 /** Two organisations, a third one that looks for what it should not find, and a service of one for the other. */
 const SERVER = `
@@ -199,6 +201,22 @@ for (const who of ["root", "user"] as const satisfies readonly Who[]) {
       expect(others.map(({ code }) => code)).toEqual([0, 7, 0, 7]);
     });
 
+    test("flycast proxy brings a private port outside as a client of the network that was named, and wakes what it touches", async () => {
+      const { machine: id = "" } = await node.until(({ event, app }) => event === "started" && app === "shop");
+      expect((await node.cli("machines", "stop", id, "-a", "shop")).code).toBe(0);
+      const shop = await localPort(node, "0:7", "shop.flycast", "-o", "globex");
+      const socket = connect(shop.port, "127.0.0.1", () => socket.write("hello"));
+      expect(String((await once(socket, "data"))[0])).toBe("hello");
+      socket.destroy();
+      expect(node.count(({ event, app }) => event === "wake" && app === "shop")).toBeGreaterThan(1);
+      await shop.end();
+
+      const foreign = await localPort(node, "0:7", "shop.flycast", "-o", "eve");
+      const refused = connect(foreign.port, "127.0.0.1");
+      expect(((await once(refused, "error")) as NodeJS.ErrnoException[])[0]?.code).toBe("ECONNRESET");
+      expect(await foreign.end()).toContain("note: shop.flycast has no address on this network now\n");
+    });
+
     test("an address that is allocated serves at once, and one that is released does not", async () => {
       const made = await node.cli("ips", "allocate-v6", "--private", "-a", "ledger", "-o", "globex", "--json");
       const { ip } = JSON.parse(made.out) as { ip: string };
@@ -247,6 +265,28 @@ for (const who of ["root", "user"] as const satisfies readonly Who[]) {
       expect(seen.match(/echo request/g)).toHaveLength(1);
     });
   });
+}
+
+/** `flycast proxy`, as the node's user. `end` gives what it said on standard error. */
+async function localPort(
+  node: Up,
+  ...args: readonly string[]
+): Promise<{ readonly port: number; end(): Promise<string> }> {
+  const [file = "", ...rest] = [...node.on, ...asWho(node.who), process.execPath, FLYCAST, "proxy", ...args];
+  const child = spawn(file, rest, { cwd: node.folder, stdio: ["ignore", "pipe", "pipe"] });
+  keepers.push(() => child.kill("SIGKILL"));
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const [line] = (await once(child.stdout.setEncoding("utf8"), "data")) as [string];
+  return {
+    port: Number(/^Proxying localhost:(\d+) to remote/.exec(line)?.[1]),
+    async end() {
+      const closed = once(child, "close");
+      child.kill("SIGINT");
+      expect(await closed).toEqual([0, null]);
+      return said;
+    },
+  };
 }
 
 /** argv that enters a client's namespaces on a network with all rights of root: what no Machine ever has. */

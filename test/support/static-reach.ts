@@ -33,7 +33,7 @@ export class StaticReach implements Reach {
     const gate = this.gate;
     if (gate === undefined) return this.#take(work);
     return new Promise((resolve, reject) => {
-      work.signal.addEventListener("abort", () => reject(new AppError("FP10")), { once: true });
+      work.signal.addEventListener("abort", () => reject(new AppError("FP10")));
       gate.then(() => resolve(this.#take(work)), reject);
     });
   }
