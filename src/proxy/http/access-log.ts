@@ -20,7 +20,7 @@ export interface AccessLine {
   readonly code: ErrorCode | undefined;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** Milliseconds from the end of the head to the last byte of the response. */
+  /** Milliseconds from the end of the head to the last byte of the response, to a tenth. */
   readonly duration: number;
 }
 
@@ -44,6 +44,6 @@ export function accessLine(
     code: settlement.code,
     bytesIn: settlement.bytesIn,
     bytesOut: settlement.bytesOut,
-    duration: now - exchange.since,
+    duration: Math.round((now - exchange.since) * 10) / 10,
   };
 }
