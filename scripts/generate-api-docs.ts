@@ -53,8 +53,9 @@ asked, document by document, by our tests; the npm library \`fly-admin\` is run 
 ## Limits
 
 A body has at most 1 MiB (413), a head 32 KiB. A source address inside may ask 50 times a second (200 at once) and hold 64
-connections; outside it is 1000 (5000 at once) and 512. Too much is 429 with \`Retry-After\`. GraphQL queries have at most 2,000
-tokens, 12 levels and 1,000 fields, and their answers 10,000 things.
+connections; outside it is 1000 (5000 at once) and 512. Too much is 429 with \`Retry-After\`; a GraphQL
+query counts as several requests when it is long, has many values in its answer or asks about the schema. One has at most 2,000
+tokens, 12 levels and 1,000 fields, and its answer 10,000 things and 20,000 values. JSON is nested 100 levels deep at most.
 
 ## Errors
 

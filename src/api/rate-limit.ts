@@ -25,15 +25,29 @@ export class RateLimit {
 
   /** @errors too_many_requests with `retryAfter` in seconds */
   take(caller: string): void {
-    const now = this.#clock.now();
-    const { perSecond, burst } = this.#rate;
-    const before = this.#buckets.get(caller) ?? { tokens: burst, at: now };
-    const tokens = Math.min(burst, before.tokens + ((now - before.at) / 1000) * perSecond);
-    this.#buckets.set(caller, { tokens: Math.max(0, tokens - 1), at: now });
+    const { perSecond } = this.#rate;
+    const tokens = this.#tokensOf(caller);
+    this.#keep(caller, tokens >= 1 ? tokens - 1 : tokens);
     if (tokens >= 1) return;
     const retryAfter = Math.max(1, Math.ceil((1 - tokens) / perSecond));
     throw new AppError("too_many_requests", `more than ${perSecond} requests a second; try again in ${retryAfter} s`, {
       details: { retryAfter },
     });
+  }
+
+  /** For a request that took as much as many: those to come wait for it. */
+  charge(caller: string, requests: number): void {
+    this.#keep(caller, Math.max(-this.#rate.burst, this.#tokensOf(caller) - requests));
+  }
+
+  #tokensOf(caller: string): number {
+    const now = this.#clock.now();
+    const { perSecond, burst } = this.#rate;
+    const before = this.#buckets.get(caller) ?? { tokens: burst, at: now };
+    return Math.min(burst, before.tokens + ((now - before.at) / 1000) * perSecond);
+  }
+
+  #keep(caller: string, tokens: number): void {
+    this.#buckets.set(caller, { tokens, at: this.#clock.now() });
   }
 }

@@ -13,6 +13,7 @@ import { Connections } from "./connections.ts";
 import { admit, type Via } from "./gate.ts";
 import type { GraphqlDeps } from "./graphql/asked.ts";
 import { graphqlRoute } from "./graphql/route.ts";
+import { jsonBodies } from "./json-bodies.ts";
 import type { MachineRoutesOptions } from "./machine-scope.ts";
 import { newRouter } from "./openapi.ts";
 import { describeOwnRoutes } from "./own-description.ts";
@@ -33,7 +34,12 @@ import type { Secrets } from "./secrets.ts";
 import type { Principal } from "./tokens.ts";
 
 export interface ApiEnv {
-  Variables: { principal: Principal; via: Via };
+  Variables: {
+    principal: Principal;
+    via: Via;
+    /** Counts this request as so many more. */
+    charge: (requests: number) => void;
+  };
   Bindings: { incoming: IncomingMessage };
 }
 
@@ -101,11 +107,10 @@ export function createApi(options: ApiOptions): Api {
     const address = incoming.socket.remoteAddress ?? "";
     const via: Via = kind === "outside" ? { kind } : { kind, network: options.networkOf(address) };
     limits[kind].take(address);
+    c.set("charge", (requests) => limits[kind].charge(address, requests));
     const principal = admit(incoming, c.req.path, via, { view, nodeToken: options.nodeToken });
     c.set("via", via);
     if (principal !== undefined) c.set("principal", principal);
-    // Bodies are JSON, whatever their header calls them: curl calls them a form.
-    if (incoming.headers["content-type"] !== undefined) c.req.raw.headers.set("content-type", "application/json");
     return next();
   });
   app.use(
@@ -114,6 +119,7 @@ export function createApi(options: ApiOptions): Api {
       onError: (c) => c.json(problem(new AppError("invalid", `the body is larger than ${MAX_BODY} bytes`)).body, 413),
     }),
   );
+  app.use(jsonBodies);
 
   // Clients of the platform's API probe `/` and expect exactly this (reference §7.4).
   app.get("/", (c) => c.notFound());

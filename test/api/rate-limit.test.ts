@@ -16,6 +16,23 @@ test("a caller has a burst, then what comes back with time; another one is not h
   expect(() => limit.take("a")).toThrow();
 });
 
+test("refused calls cost nothing, and a call that took long counts as many", async () => {
+  const clock = new FakeClock();
+  const limit = new RateLimit(clock, { perSecond: 10, burst: 10 });
+  limit.charge("a", 15);
+  expect(() => limit.take("a")).toThrow();
+  // Half a second of work is owed; asking again and again makes it no longer.
+  for (let i = 0; i < 5; i++) {
+    await clock.advance(100);
+    expect(() => limit.take("a")).toThrow();
+  }
+  await clock.advance(100);
+  limit.take("a");
+  limit.charge("a", 1_000_000);
+  await clock.advance(1200);
+  limit.take("a");
+});
+
 test("a flood of callers takes bounded memory and shuts nobody out", () => {
   const limit = new RateLimit(new FakeClock(), { perSecond: 1, burst: 1 });
   for (let i = 0; i < 20_000; i++) limit.take(`caller ${i}`);
