@@ -31,6 +31,8 @@ export async function makeProxy(
   const { node, workspace, standing, outside, plane, registry, clock, log, metrics, ending } = base;
   const { view } = registry;
   const authority = (): Authority => loadAuthority(join(node.stateDir, "keys"), new Date(clock.wall()));
+  // Whoever asks for it wants it whatever else is logged.
+  const access = process.env["FLYCAST_ACCESS_LOG"] === "1" ? log.child({}, { level: "info" }) : undefined;
   const proxy = createProxy({
     view,
     changes: registry.changes,
@@ -53,7 +55,7 @@ export async function makeProxy(
         signer,
         trace: () => workspace.current.node.trace,
         onSettled,
-        ...(process.env["FLYCAST_ACCESS_LOG"] === "1" ? { onAccess: (line: object) => log.info(line, "request") } : {}),
+        ...(access === undefined ? {} : { onAccess: (line: object) => access.info(line, "request") }),
         log,
       }),
     onSettled: metrics.settled,
