@@ -150,7 +150,7 @@ describe("a port with tls", () => {
   test("a name that is not the app's is PT05, and wakes nobody", async () => {
     const w = await secureWorld({ tls: { defaultSelfSigned: true } });
     const client = dialTls(w, { ca: w.ca, servername: "example.com" });
-    await ending(client);
+    expect((await once(client, "error"))[0]).toMatchObject({ code: "ERR_SSL_TLSV1_UNRECOGNIZED_NAME" });
     expect(client.authorized).toBe(false);
     expect((await w.whenSettled(1))[0]?.code).toBe("PT05");
     expect(w.pool.starts).toEqual([]);
@@ -158,7 +158,9 @@ describe("a port with tls", () => {
 
   test("without any certificate it is PT06 at once", async () => {
     const w = await secureWorld();
-    expect(await ending(dialTls(w, { servername: "app.flycast" }))).not.toBe("end");
+    const [error] = await once(dialTls(w, { servername: "app.flycast" }), "error");
+    // Its code differs between versions of OpenSSL.
+    expect(String(error)).toMatch(/alert handshake failure/);
     expect((await w.whenSettled(1))[0]?.code).toBe("PT06");
   });
 

@@ -21,6 +21,12 @@ interface Hello {
   readonly timeout: Milliseconds;
 }
 
+/** Why there is no handshake, in the client's own words (RFC 8446 §6): 112 as other servers say it to a name that they lack. */
+const HANDSHAKE_FAILURE = 40;
+const UNRECOGNIZED_NAME = 112;
+/** How long a client may take to read that. */
+const FAREWELL_MS = 1000;
+
 type HandlerFor = (connection: Connection) => Handler;
 
 /** Ends TLS here; what is inside goes to the next handler. Nothing is woken before the handshake is complete. */
@@ -34,8 +40,10 @@ export function tlsHandler(phases: Phases, certificates: Certificates, next: Han
       try {
         secured = await secure(phases, certificates, connection, socket, already, { alpn });
       } catch (thrown) {
-        reset(socket);
-        return settle(phases, { subject: connection, error: toProxyError(thrown) });
+        const error = toProxyError(thrown);
+        if (error.code === "PT06" && !socket.destroyed) await farewell(phases, socket, alert(HANDSHAKE_FAILURE));
+        else reset(socket);
+        return settle(phases, { subject: connection, error });
       }
       const inside = { ...connection, tls: describe(secured) };
       await next(inside).serve(inside, secured, undefined);
@@ -104,8 +112,11 @@ function shakeHands(
       ...(options.alpn.length > 0 && { ALPNProtocols: [...options.alpn] }),
       SNICallback: (serverName, callback) => {
         const outcome = pick(certificates, app, tlsOptions, serverName);
-        if (outcome instanceof AppError) callback((refusal = outcome));
-        else callback(null, outcome);
+        if (!(outcome instanceof AppError)) return callback(null, outcome);
+        refusal = outcome;
+        // Beside the encryption, which has not begun: what fails here ends without a word otherwise.
+        socket.write(alert(UNRECOGNIZED_NAME));
+        callback(outcome);
       },
       // For clients that name nobody.
       ...defaultContext(certificates, app, tlsOptions),
@@ -141,6 +152,20 @@ function shakeHands(
     // Its end is told only to those who read; bytes for the app cannot come before "secure".
     secured.resume();
   });
+}
+
+/** A fatal alert of TLS, as a record that comes before any encryption. */
+function alert(description: number): Buffer {
+  return Buffer.from([0x15, 3, 3, 0, 2, 2, description]);
+}
+
+/** What the client says meanwhile is read: what is left unread would turn our end into a reset that takes our words with it. */
+async function farewell(phases: Phases, socket: Socket, words: Buffer): Promise<void> {
+  socket.end(words);
+  socket.resume();
+  const timer = phases.clock.after(ms(FAREWELL_MS), () => socket.destroy());
+  await new Promise((resolve) => socket.once("close", resolve));
+  timer.cancel();
 }
 
 export function describe(secured: TLSSocket): NonNullable<Connection["tls"]> {
