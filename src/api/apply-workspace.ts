@@ -103,6 +103,7 @@ async function applyApp(registry: Registry, app: WorkspaceApp): Promise<boolean>
     protocol: app.protocol,
     idleSessions: app.idleSessions,
     tls: app.tls,
+    replayFrom: app.replayFrom,
   };
   const existing = view.app(app.name);
   if (existing === undefined) {
@@ -114,6 +115,7 @@ async function applyApp(registry: Registry, app: WorkspaceApp): Promise<boolean>
       protocol: existing.protocol,
       idleSessions: existing.idleSessions,
       tls: existing.tls,
+      replayFrom: existing.replayFrom ?? [],
     })
   ) {
     await commands.updateApp(app.name, details);

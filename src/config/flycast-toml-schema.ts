@@ -187,6 +187,9 @@ const app = strict({
     doc: "Organisations (or `org/network`) whose clients get an address of the app.",
     defaultDoc: "the app's own network",
   }),
+  replay_from: keyOr(list(networkRef), [], {
+    doc: "Organisations (or `org/network`) whose apps may send requests on to this one by `fly-replay`, beside those on its own network.",
+  }),
   command: key(
     perGroup(command, "a command line, or a table of group → command line", (value) => !isTable(value)),
     {

@@ -161,6 +161,8 @@ export interface WorkspaceApp {
   readonly machines: readonly { readonly group: string; readonly region: RegionCode; readonly count: number }[];
   /** Networks whose clients get an address of this app. Never empty when the app has services. */
   readonly flycast: readonly { readonly org: OrgSlug; readonly network: NetworkName }[];
+  /** Networks whose apps may replay requests to this one, beside its own. */
+  readonly replayFrom: readonly { readonly org: OrgSlug; readonly network: NetworkName }[];
   /** Command of each group, split: from flycast.toml, else from fly.toml. Complete: a missing one was a problem. */
   readonly commands: Readonly<Record<string, readonly string[]>>;
   /** Over fly.toml's `[env]`. May hold references `${APP.flycast:PORT}`, resolved when a Machine starts. */

@@ -43,6 +43,7 @@ export function normaliseWorkspaceApp(
     network,
     machines: machineCounts(raw, config, node.region, findings, regions),
     flycast: raw.flycast ?? [{ org, network }],
+    replayFrom: raw.replay_from,
     commands: commands(raw, config, groups, findings),
     env: Object.fromEntries(checkedEnv(raw, findings)),
     envFile: raw.env_file === undefined ? undefined : resolveIn(place.base, raw.env_file),

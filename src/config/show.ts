@@ -73,6 +73,7 @@ function showWorkspaceApp(app: WorkspaceApp): ShownTable {
     network: app.network,
     machines,
     flycast: app.flycast.map(networkText),
+    replay_from: app.replayFrom.map(networkText),
     command: app.commands,
     env: app.env,
     env_file: app.envFile,

@@ -87,6 +87,7 @@ export function createApp(state: Catalogue, input: NewApp, draws: Draws): Decisi
     protocol: input.protocol ?? "auto",
     idleSessions: input.idleSessions ?? "keep",
     tls: input.tls,
+    replayFrom: input.replayFrom,
     createdAt: draws.now,
   };
   return ok({ events: [...network.value.events, { kind: "app", value }], value });
@@ -95,7 +96,7 @@ export function createApp(state: Catalogue, input: NewApp, draws: Draws): Decisi
 export function updateApp(
   state: Catalogue,
   name: AppName,
-  change: Partial<Pick<App, "primaryRegion" | "protocol" | "idleSessions" | "tls">>,
+  change: Partial<Pick<App, "primaryRegion" | "protocol" | "idleSessions" | "tls" | "replayFrom">>,
 ): Decision<App> {
   const old = state.app(name);
   if (old === undefined) return noApp(name);
@@ -106,6 +107,7 @@ export function updateApp(
     ...(change.protocol === undefined ? {} : { protocol: change.protocol }),
     ...(change.idleSessions === undefined ? {} : { idleSessions: change.idleSessions }),
     ...("tls" in change ? { tls: change.tls } : {}),
+    ...(change.replayFrom === undefined ? {} : { replayFrom: change.replayFrom }),
   };
   if (JSON.stringify(value) === JSON.stringify(old)) return ok({ events: [], value: old });
   return ok({ events: [{ kind: "app", value }], value });

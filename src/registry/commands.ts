@@ -26,6 +26,7 @@ export interface NewApp {
   readonly protocol?: App["protocol"];
   readonly idleSessions?: App["idleSessions"];
   readonly tls?: App["tls"];
+  readonly replayFrom?: App["replayFrom"];
 }
 
 export interface NewMachine {
@@ -47,7 +48,7 @@ export interface Commands {
   createApp(input: NewApp): Promise<App>;
   updateApp(
     name: AppName,
-    change: Partial<Pick<App, "primaryRegion" | "protocol" | "idleSessions" | "tls">>,
+    change: Partial<Pick<App, "primaryRegion" | "protocol" | "idleSessions" | "tls" | "replayFrom">>,
   ): Promise<App>;
   /** With its addresses. Refused (`conflict`) while it has Machines. */
   destroyApp(name: AppName): Promise<void>;

@@ -59,10 +59,11 @@ const organisation = object<Organisation>({
   user: optional(text),
   createdAt: time,
 });
+const networkName = parsed(parseNetworkName, "a network's name");
 const network = object<Network>({
   id: networkId,
   org: orgSlug,
-  name: parsed(parseNetworkName, "a network's name"),
+  name: networkName,
   createdAt: time,
 });
 const app = object<App>({
@@ -74,6 +75,7 @@ const app = object<App>({
   protocol: oneOf("auto", "tcp", "postgres"),
   idleSessions: oneOf("keep", "end"),
   tls: optional(object<NonNullable<App["tls"]>>({ cert: text, key: text })),
+  replayFrom: optional(list(object<NonNullable<App["replayFrom"]>[number]>({ org: orgSlug, network: networkName }))),
   createdAt: time,
 });
 const flycastAddress = object<FlycastAddress>({ address, app: appName, network: networkId, createdAt: time });

@@ -33,6 +33,8 @@ export interface App {
   readonly idleSessions: "keep" | "end";
   /** Paths of the certificate and key for its `tls` ports. */
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  /** Networks whose apps may replay requests to this one, beside its own. By name: they need not be there yet. */
+  readonly replayFrom?: readonly { readonly org: OrgSlug; readonly network: NetworkName }[] | undefined;
   readonly createdAt: WallTime;
 }
 

@@ -96,6 +96,7 @@ user = "postgres"
 publish = { "5432" = "[::1]:15432" }
 protocol = "postgres"
 idle_sessions = "end"
+replay_from = ["personal", "stores/front"]
 tls = { cert = "c.pem", key = "k.pem" }
 `,
       "db/fly.toml": DB,
@@ -125,6 +126,10 @@ tls = { cert = "c.pem", key = "k.pem" }
       publish: new Map([[5432, { host: "::1", port: 15432 }]]),
       protocol: "postgres",
       idleSessions: "end",
+      replayFrom: [
+        { org: "personal", network: "default" },
+        { org: "stores", network: "front" },
+      ],
       tls: { cert: join(cwd, "c.pem"), key: join(cwd, "k.pem") },
     });
     expect(workspace?.node).toMatchObject({ region: "iad", stateDir: join(cwd, "state") });

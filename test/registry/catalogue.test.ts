@@ -25,6 +25,7 @@ const app = (n: number, network: NetworkId): App => ({
   protocol: "auto",
   idleSessions: "keep",
   tls: undefined,
+  replayFrom: n % 3 === 0 ? [{ org: personal, network: networkName("other") }] : undefined,
   createdAt: time,
 });
 // A Machine stays on its app's network and keeps its address for life; an address keeps its app and network.

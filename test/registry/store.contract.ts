@@ -99,6 +99,7 @@ export function describeStore(name: string, makeHarness: () => Promise<StoreHarn
         protocol: "postgres",
         idleSessions: "end",
         tls: { cert: "/c", key: "/k" },
+        replayFrom: [{ org: org("acme"), network: networkName("default") }],
       });
       await makeApp("gone");
       await commands.destroyApp(appName("gone"));
@@ -353,7 +354,10 @@ export function describeStore(name: string, makeHarness: () => Promise<StoreHarn
       expect(changed).toMatchObject({ protocol: "tcp", idleSessions: "keep", tls: { cert: "/c", key: "/k" } });
       const back = await registry.commands.updateApp(app, { tls: undefined, primaryRegion: iad });
       expect(back).toMatchObject({ protocol: "tcp", tls: undefined, primaryRegion: "iad" });
-      expect(registry.view.app(app)).toEqual(back);
+      const replayFrom = [{ org: org("acme"), network: networkName("default") }];
+      expect(await registry.commands.updateApp(app, { replayFrom })).toEqual({ ...back, replayFrom });
+      expect(await registry.commands.updateApp(app, { replayFrom: [] })).toEqual({ ...back, replayFrom: [] });
+      expect(registry.view.app(app)).toEqual({ ...back, replayFrom: [] });
     });
 
     test("changes are told in order, after they can be read, and before the command answers", async () => {

@@ -3,6 +3,7 @@ import { AppError } from "../../core/errors.ts";
 import type { AppName, MachineId } from "../../core/ids.ts";
 import { err, ok, type Result } from "../../core/result.ts";
 import type { Monotonic } from "../../core/units.ts";
+import type { App } from "../../registry/model.ts";
 import type { PortRoute, RegistryView } from "../../registry/view.ts";
 import type { Connection, Wishes, Work } from "../context.ts";
 import { HeadParser, INCOMPLETE, REFUSED } from "./head.ts";
@@ -41,7 +42,8 @@ export interface ReplayTarget {
 }
 
 /**
- * Where a replay goes. The permission is that of the app that answered: same organisation and network.
+ * Where a replay goes. The permission is that of the app that answered: to apps of its own organisation and network, and to those that
+ * name its network in `replay_from`.
  * @errors PA03 the instance belongs to another app, PA04 no such app, PA05 not allowed
  */
 export function replayTarget(
@@ -56,7 +58,9 @@ export function replayTarget(
     const from = view.app(answered.app);
     const to = view.app(target);
     if (to === undefined) return err(new AppError("PA04"));
-    if (from === undefined || from.org !== to.org || from.network !== to.network) return err(new AppError("PA05"));
+    if (from === undefined || !mayReplay(view, from, to)) {
+      return err(new AppError("PA05", `"${answered.app}" may not replay to "${target}": its replay_from does not say so`));
+    }
   }
   route ??=
     view.route(target, work.route.port.start) ??
@@ -73,6 +77,11 @@ export function replayTarget(
   if (instruction.preferInstance !== undefined) wishes.preferMachine = instruction.preferInstance;
   if (instruction.elsewhere && answered.machine !== undefined) wishes.notMachine = answered.machine;
   return ok({ app: target, route, wishes });
+}
+
+function mayReplay(view: RegistryView, from: App, to: App): boolean {
+  if (from.org === to.org && from.network === to.network) return true;
+  return to.replayFrom?.some(({ org, network }) => view.networkNamed(org, network)?.id === from.network) === true;
 }
 
 /** `fly-replay-src`, a line with CR LF. `micros`: since the epoch. */

@@ -23,9 +23,12 @@ const VIEW = {
       web: { name, org: "personal", network: 1 },
       api: { name, org: "personal", network: 1 },
       far: { name, org: "personal", network: 2 },
+      open: { name, org: "acme", network: 3, replayFrom: [{ org: "personal", network: "default" }] },
+      ajar: { name, org: "acme", network: 3, replayFrom: [{ org: "personal", network: "other" }] },
     })[name],
   machine: (id: string) =>
     ({ [MACHINE]: { id, app: "web", region: "iad" }, [OTHER]: { id, app: "api", region: "ams" } })[id],
+  networkNamed: (_org: string, name: string) => ({ default: { id: 1 }, other: { id: 2 } })[name],
   routesOf: () => [ROUTE],
 } as unknown as Partial<RegistryView>;
 
@@ -98,6 +101,22 @@ describe("fly-replay", () => {
     await client.take("\r\n\r\nok");
   });
 
+  test("an app of another organisation is replayed to when its replay_from names the network of the app that answered", async () => {
+    const { front, origin } = await start();
+    const works = watch(front);
+    const client = await dial(front.port);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    const first = await origin.next();
+    await first.takeHead();
+    first.end("HTTP/1.1 200 OK\r\nfly-replay: app=open\r\nContent-Length: 0\r\n\r\n");
+    const second = await origin.next();
+    await second.takeHead();
+    // It may go no further by the first one's leave: the permission is its own.
+    second.end("HTTP/1.1 200 OK\r\nfly-replay: app=api\r\nContent-Length: 0\r\n\r\n");
+    await client.take("PA05: ");
+    expect(works.map((work) => work.app)).toEqual(["web", "open"]);
+  });
+
   test("a request may be replayed ten times, and no more", async () => {
     const { front, origin } = await start();
     const client = await dial(front.port);
@@ -114,6 +133,7 @@ describe("fly-replay", () => {
   const REFUSED: readonly (readonly [string, string, string])[] = [
     ["an app that does not exist", "app=nobody", "PA04"],
     ["an app on another network", "app=far", "PA05"],
+    ["an app of another organisation that lets in another network", "app=ajar", "PA05"],
     ["an instance of another app", `instance=${OTHER}`, "PA03"],
     ["no key=value", "nonsense", "PA03"],
     ["an instance that is none", "instance=../x", "PA03"],
