@@ -25,7 +25,9 @@ export async function connectKeeper(): Promise<KeeperLink | undefined> {
   );
   const lost = (): never => process.exit(3);
   process.once("disconnect", lost);
-  const leaving: (() => void)[] = [];
+  // It may be asked before it serves.
+  let asked = false;
+  let leave: () => void = () => undefined;
   // From the first moment: by itself, SIGHUP would end the process.
   process.on("SIGHUP", () => undefined);
 
@@ -41,7 +43,8 @@ export async function connectKeeper(): Promise<KeeperLink | undefined> {
           resolve();
           return;
         case "leave":
-          for (const leave of leaving) leave();
+          asked = true;
+          leave();
       }
     });
     tell({ keeper: "hello" });
@@ -49,7 +52,10 @@ export async function connectKeeper(): Promise<KeeperLink | undefined> {
   return {
     kept,
     stay: () => tell({ keeper: "stay" }),
-    onLeave: (listener) => void leaving.push(listener),
+    onLeave(listener) {
+      leave = listener;
+      if (asked) leave();
+    },
     close() {
       process.off("disconnect", lost);
       process.removeAllListeners("message");

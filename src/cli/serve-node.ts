@@ -1,26 +1,15 @@
 import { existsSync } from "node:fs";
-import { resolve } from "node:path";
-import pc from "picocolors";
 import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
 import { ms } from "../core/units.ts";
 import { loadNode, loadWorkspace, type LoadedWorkspace } from "../config/load.ts";
-import { checkAllowances } from "./allowances.ts";
-import { chooseServeMode, LOOPBACK_NOTE } from "./choose-mode.ts";
-import { showProblems } from "./config-problems.ts";
+import { beginNode, loadOptions, type NodeCommandOptions } from "./begin-node.ts";
+import { chooseServeMode } from "./choose-mode.ts";
 import { humanLine, jsonLine } from "./event-printer.ts";
 import { followSignals, reload, waitForEnd } from "./foreground.ts";
-import { startNode } from "./node-process.ts";
 import { EXIT, print } from "./output.ts";
 import type { KeeperLink } from "./keeper-link.ts";
-import type { GlobalOptions } from "./command.ts";
 import { version } from "./version.ts";
-
-interface Options extends GlobalOptions {
-  readonly networkMode?: "auto" | "host" | "lab" | "loopback";
-  readonly egress?: "auto" | "none";
-  readonly allow?: readonly string[];
-}
 
 const STATE_DIR = "/var/lib/flycast";
 /** Read when no file is named, if it is there. */
@@ -30,44 +19,35 @@ const DEFAULT_FILE = "/etc/flycast/flycast.toml";
 const HAND_OVER = ms(10_000);
 
 /** Serves, in a process whose listeners another one keeps. In host mode Machines outlive it, and the next one serves them again. */
-export async function serve(options: Options, args: readonly string[], keeper: KeeperLink): Promise<number> {
+export async function serve(options: NodeCommandOptions, args: readonly string[], keeper: KeeperLink): Promise<number> {
   const json = options.json === true;
-  checkAllowances(options.allow ?? []);
   // Whoever reads our log may go away: that ends no service.
   process.stdout.removeAllListeners("error").on("error", () => undefined);
   let again: () => void = () => undefined;
   process.on("SIGHUP", () => again());
   const file = args[0] ?? (existsSync(DEFAULT_FILE) ? DEFAULT_FILE : undefined);
   const load = () => loadFor(file, options);
-  const loaded = await load();
-  showProblems(loaded, json);
-  if (loaded.workspace === undefined) return EXIT.failed;
-  const { node: settings } = loaded.workspace;
-
-  const chosen = await chooseServeMode(settings.networkMode);
   const say = (event: SystemEvent, apps?: readonly AppStatus[]): void => {
-    if (event.event === "ready" && chosen.mode === "host") keeper.stay();
+    if (event.event === "ready" && event.mode === "host") keeper.stay();
     if (json) return print(jsonLine(event, new Date()));
     if (event.event === "ready") return print(readyText(event, apps ?? []));
     const line = humanLine(event, new Date());
     if (line !== undefined) print(line);
   };
-  if (!json) {
-    const where = `${chosen.mode} mode, region ${settings.region}, state in ${settings.stateDir}`;
-    print(`flycast ${version()} starts as process ${process.ppid}: ${where}, ${file ?? "no configuration file"}`);
-  }
-  const notes = [...chosen.notes, ...(chosen.mode === "loopback" ? [LOOPBACK_NOTE] : [])];
-  for (const note of notes) process.stderr.write(`${pc.yellow("note:")} ${note}\n`);
-
-  const node = await startNode({
-    workspace: loaded.workspace,
-    mode: chosen.mode,
-    nftables: chosen.nftables,
-    prettyLog: !json && process.stderr.isTTY === true,
-    version: version(),
-    onEvent: say,
+  const begun = await beginNode({
+    options,
+    load,
+    choose: chooseServeMode,
+    begin({ workspace: { node: settings }, chosen }) {
+      const where = `${chosen.mode} mode, region ${settings.region}, state in ${settings.stateDir}`;
+      const what = `flycast ${version()} starts as process ${process.ppid}: ${where}, ${file ?? "no configuration file"}`;
+      if (!json) print(what);
+      return say;
+    },
     kept: keeper.kept,
   });
+  if (begun === undefined) return EXIT.failed;
+  const { node, chosen } = begun;
   keeper.onLeave(() => {
     keeper.kept.freeze();
     node.shutdown(false, HAND_OVER);
@@ -83,16 +63,8 @@ export async function serve(options: Options, args: readonly string[], keeper: K
   return waitForEnd(node, json);
 }
 
-async function loadFor(file: string | undefined, options: Options): Promise<LoadedWorkspace> {
-  const how = {
-    cwd: process.cwd(),
-    allow: new Set(options.allow),
-    overrides: {
-      ...(options.networkMode === undefined ? {} : { networkMode: options.networkMode }),
-      ...(options.egress === undefined ? {} : { egress: options.egress }),
-      ...(options.stateDir === undefined ? {} : { stateDir: resolve(options.stateDir) }),
-    },
-  };
+async function loadFor(file: string | undefined, options: NodeCommandOptions): Promise<LoadedWorkspace> {
+  const how = loadOptions(options);
   if (file !== undefined) return loadWorkspace(file, { ...how, service: { stateDir: STATE_DIR } });
   const { node, ...rest } = await loadNode(undefined, how);
   return { ...rest, workspace: node === undefined ? undefined : { file: undefined, node, apps: [] } };

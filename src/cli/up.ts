@@ -1,52 +1,29 @@
-import { basename, dirname, relative, resolve, sep } from "node:path";
+import { basename, dirname, relative, sep } from "node:path";
 import pc from "picocolors";
 import { watch, type FSWatcher } from "chokidar";
 import type { SystemEvent } from "../api/events.ts";
 import type { AppStatus } from "../api/status.ts";
 import { loadWorkspace, type LoadedWorkspace } from "../config/load.ts";
 import type { NodeConfig } from "../config/model.ts";
-import { checkAllowances } from "./allowances.ts";
-import { chooseMode, LOOPBACK_NOTE } from "./choose-mode.ts";
-import { showProblems } from "./config-problems.ts";
+import { beginNode, loadOptions, type NodeCommandOptions } from "./begin-node.ts";
+import { chooseMode } from "./choose-mode.ts";
 import { humanLine, jsonLine } from "./event-printer.ts";
 import { followSignals, reload, waitForEnd } from "./foreground.ts";
-import { startNode } from "./node-process.ts";
 import { EXIT, print } from "./output.ts";
-import type { GlobalOptions } from "./command.ts";
 import { serviceTable } from "./status.ts";
 import { version } from "./version.ts";
 
-interface Options extends GlobalOptions {
-  readonly networkMode?: "auto" | "lab" | "loopback";
-  readonly egress?: "auto" | "none";
-  readonly allow?: readonly string[];
-}
-
 /** Runs a workspace in the foreground. */
-export async function run(options: Options, args: readonly string[]): Promise<number> {
+export async function run(options: NodeCommandOptions, args: readonly string[]): Promise<number> {
   const json = options.json === true;
-  const load = () =>
-    loadWorkspace(args[0], {
-      cwd: process.cwd(),
-      allow: new Set(options.allow),
-      overrides: {
-        ...(options.networkMode === undefined ? {} : { networkMode: options.networkMode }),
-        ...(options.egress === undefined ? {} : { egress: options.egress }),
-        ...(options.stateDir === undefined ? {} : { stateDir: resolve(options.stateDir) }),
-      },
-    });
-  checkAllowances(options.allow ?? []);
-  const loaded = await load();
-  showProblems(loaded, json);
-  if (loaded.workspace === undefined) return EXIT.failed;
-
-  const chosen = await chooseMode(loaded.workspace.node.networkMode);
+  const load = () => loadWorkspace(args[0], loadOptions(options));
   // People read what happened under the table that says to whom.
   let early: string[] | undefined = [];
+  let settings: NodeConfig | undefined;
   const say = (event: SystemEvent, apps?: readonly AppStatus[]): void => {
     if (json) return print(jsonLine(event, new Date()));
     if (event.event === "ready") {
-      print(readyText(event, apps ?? [], loaded.workspace?.node));
+      print(readyText(event, apps ?? [], settings));
       for (const line of early?.splice(0) ?? []) print(line);
       early = undefined;
       return;
@@ -56,18 +33,18 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
     if (early === undefined) print(line);
     else early.push(line);
   };
-  const notes = [...chosen.notes, ...(chosen.mode === "loopback" ? [LOOPBACK_NOTE] : [])];
-  for (const note of notes) process.stderr.write(`${pc.yellow("note:")} ${note}\n`);
-
-  const node = await startNode({
-    workspace: loaded.workspace,
-    mode: chosen.mode,
-    nftables: chosen.nftables,
-    prettyLog: !json && process.stderr.isTTY === true,
-    version: version(),
-    onEvent: say,
+  const begun = await beginNode({
+    options,
+    load,
+    choose: chooseMode,
+    begin({ workspace }) {
+      settings = workspace.node;
+      return say;
+    },
   });
-  const stopWatching = followFiles(loaded.files, async (files) => {
+  if (begun === undefined) return EXIT.failed;
+  const { node } = begun;
+  const stopWatching = followFiles(begun.files, async (files) => {
     const loadAndFollow = async (): Promise<LoadedWorkspace> => {
       const again = await load();
       // An app that was added has files of its own.
