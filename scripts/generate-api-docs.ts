@@ -52,7 +52,7 @@ asked, document by document, by our tests; the npm library \`fly-admin\` is run 
 
 ## Limits
 
-A body has at most 1 MiB (413), a head 32 KiB. A source address inside may ask 50 times a second (200 at once) and hold 64
+A body has at most 1 MiB (413), a head 32 KiB (431). A source address inside may ask 50 times a second (200 at once) and hold 64
 connections; outside it is 1000 (5000 at once) and 512. Too much is 429 with \`Retry-After\`; a GraphQL
 query counts as several requests when it is long, has many values in its answer or asks about the schema. One has at most 2,000
 tokens, 12 levels and 1,000 fields, and its answer 10,000 things and 20,000 values. JSON is nested 100 levels deep at most.
@@ -78,8 +78,8 @@ where there is none.
 - Stops and the like answer after ten seconds at the latest; \`"pending": true\` says that the command goes on.
 - Destroyed Machines (the last 200 of the node) can still be looked at and waited for.
 - **Metadata** of one key or of all is changed without a new version of the Machine.
-- A **lease** is memory only: a restart of the node forgets it. Who holds it, why and until when is in the Machine; its \`nonce\` is told
-  to nobody but who took it.
+- A **lease** is memory only: a restart of the node forgets it. Who holds it, why and until when is in the Machine; its \`nonce\`, with
+  which it is released, only in the lease itself.
 - A body is read as JSON, whatever its \`Content-Type\` says.
 - **exec** runs words, not a shell, beside the main process, as its user, for at most 60 s; it gives back 256 KiB of each output.
 

@@ -32,7 +32,7 @@ export interface MachineCommands {
   suspend(id: MachineId, because: string): Promise<void>;
   /** A new life with the newest config. */
   restart(id: MachineId, how: StopWish): Promise<void>;
-  signal(id: MachineId, signal: Signal): Promise<void>;
+  signal(id: MachineId, signal: NodeJS.Signals): Promise<void>;
   destroy(id: MachineId, options: { readonly force: boolean; readonly because: string }): Promise<void>;
   /** Runs a command beside the main process. @errors conflict when it does not run, PM02 */
   exec(machine: Machine, order: Omit<ExecOrder, "env">): Promise<ExecResult>;

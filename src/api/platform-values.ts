@@ -3,7 +3,7 @@ import type { Signal } from "../config/model.ts";
 import { AppError } from "../core/errors.ts";
 import { ms, parsePort, type Milliseconds, type Port } from "../core/units.ts";
 
-const SIGNALS: ReadonlySet<string> = new Set<Signal>([
+const KILL_SIGNALS: ReadonlySet<string> = new Set<Signal>([
   "SIGHUP",
   "SIGINT",
   "SIGQUIT",
@@ -14,13 +14,25 @@ const SIGNALS: ReadonlySet<string> = new Set<Signal>([
   "SIGSTOP",
 ]);
 
-/** A name, with or without SIG, in any case. The platform's default is SIGINT. */
+/** What may be sent to a process besides: it does with it what it likes, or dies of it. */
+const OTHER_SIGNALS = ["SIGABRT", "SIGALRM", "SIGFPE", "SIGILL", "SIGPIPE", "SIGSEGV", "SIGTRAP"] as const;
+const SENT_SIGNALS: ReadonlySet<string> = new Set([...KILL_SIGNALS, ...OTHER_SIGNALS]);
+
+/** What ends a Machine. A name, with or without SIG, in any case. The platform's default is SIGINT. */
 export function toSignal(name: string | undefined): Signal {
-  if (name === undefined || name === "") return "SIGINT";
+  return name === undefined || name === "" ? "SIGINT" : (oneOf(KILL_SIGNALS, name) as Signal);
+}
+
+/** What is sent to a Machine's process. */
+export function toSentSignal(name: string): NodeJS.Signals {
+  return oneOf(SENT_SIGNALS, name) as NodeJS.Signals;
+}
+
+function oneOf(known: ReadonlySet<string>, name: string): string {
   const upper = name.toUpperCase();
   const full = upper.startsWith("SIG") ? upper : `SIG${upper}`;
-  if (!SIGNALS.has(full)) throw new AppError("invalid", `"${name}" is not one of ${[...SIGNALS].join(", ")}`);
-  return full as Signal;
+  if (!known.has(full)) throw new AppError("invalid", `"${name}" is not one of ${[...known].join(", ")}`);
+  return full;
 }
 
 /** A Go duration or nanoseconds; zero and absent are the default (flyctl always sends a timeout, "0s" when unset). */

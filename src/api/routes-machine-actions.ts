@@ -7,7 +7,7 @@ import type { Machine } from "../registry/model.ts";
 import { bodyOf, type MachineRoutesOptions, type MachineScope, type StopWish } from "./machine-scope.ts";
 import { WAITABLE } from "./machine-states.ts";
 import { json, machineParam, newRouter, refused, type Router } from "./openapi.ts";
-import { toDuration, toSignal } from "./platform-values.ts";
+import { toDuration, toSentSignal, toSignal } from "./platform-values.ts";
 import type { ApiEnv } from "./server.ts";
 
 const base = "/apps/{app}/machines/{id}";
@@ -70,7 +70,7 @@ export function actionRoutes(options: MachineRoutesOptions, scope: MachineScope)
   });
   action("signal", "{signal}: a name or a number", async (c, { id }) => {
     const { signal } = await bodyOf(c);
-    await machines.signal(id, toSignal(signalName(signal) ?? "none"));
+    await machines.signal(id, toSentSignal(signalName(signal) ?? "none"));
     return OK;
   });
   action("cordon", "", async (_c, { id }) => {

@@ -76,6 +76,12 @@ const RATES: Readonly<Record<Via["kind"], Rate>> = {
   outside: { perSecond: 1000, burst: 5000 },
 };
 
+/** What Node could not read as a request. */
+const REFUSALS: Readonly<Record<string, string>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
+  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
+};
+
 /** The HTTP API. Every answer but those that the gate leaves open needs a token. */
 export function createApi(options: ApiOptions): Api {
   const { view, commands } = options.registry;
@@ -170,8 +176,9 @@ export function createApi(options: ApiOptions): Api {
   http.emit("listening");
   http.on("clientError", (error: NodeJS.ErrnoException, socket) => {
     if (!socket.writable) return void socket.destroy();
-    const status = error.code === "ERR_HTTP_REQUEST_TIMEOUT" ? "408 Request Timeout" : "400 Bad Request";
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    socket.end(
+      `HTTP/1.1 ${REFUSALS[error.code ?? ""] ?? "400 Bad Request"}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+    );
   });
   return {
     attach: (server, kind) => connections.attach(server, kind, http),

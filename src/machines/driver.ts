@@ -32,7 +32,7 @@ export interface MachineDriver {
    */
   stop(id: MachineId, how: { readonly signal: Signal; readonly timeout: Milliseconds }): Promise<Exit>;
   /** Sends a signal to the main process and nothing more. */
-  signal(id: MachineId, signal: Signal): Promise<void>;
+  signal(id: MachineId, signal: NodeJS.Signals): Promise<void>;
   /** Stops every process of the Machine where it stands, memory kept. Rejects (PM07) where that cannot be done completely. */
   suspend(id: MachineId): Promise<void>;
   resume(id: MachineId): Promise<void>;

@@ -220,6 +220,11 @@ describe("limits", () => {
     });
     expect(text).toMatch(/^HTTP\/1\.1 400 /);
   });
+
+  test("a head of more than 32 KiB gets a 431", async () => {
+    expect((await api.call("/healthz", { headers: { "x-long": "a".repeat(20_000) } })).status).toBe(200);
+    expect((await api.call("/healthz", { headers: { "x-long": "a".repeat(40_000) } })).status).toBe(431);
+  });
 });
 
 test("a body is read as JSON, whatever its header calls it", async () => {

@@ -46,6 +46,7 @@ const QUERIES: Readonly<Record<string, string>> = {
 /** How many times more inputs than usual: FLYCAST_FUZZ=20 is for an evening. */
 const THOROUGH = Number(process.env["FLYCAST_FUZZ"] ?? 1);
 let made = 0;
+let requests = 0;
 
 interface Operation {
   readonly method: string;
@@ -156,59 +157,68 @@ describe("the API is as /openapi.json describes it", () => {
     }
   });
 
-  test("no input brings about a 5xx or leaves a caller without an answer", async () => {
-    await api.call("/v1/apps", { body: { name: "fuzz", org_slug: "personal" } });
-    const machine = (await api.call("/v1/apps/fuzz/machines", { body: { config: CONFIG, skip_launch: true } })).json;
-    const bad = fc.oneof(
-      fc.string({ maxLength: 20 }),
-      fc.constantFrom("%00", "..%2f..", "%ff", "fdaa::1", "0".repeat(14), "a".repeat(3000), "web"),
-    );
-    // Whatever takes things away comes last.
-    for (const operation of operations.toSorted(
-      (a, b) => Number(a.method === "delete") - Number(b.method === "delete"),
-    )) {
-      const schema = operation.described.requestBody?.content?.["application/json"]?.schema;
-      const body: fc.Arbitrary<string | undefined> =
-        schema === undefined && operation.method === "get"
-          ? fc.constant(undefined)
-          : fc.oneof(
-              { weight: 8, arbitrary: schemas.arbitrary(schema ?? {}).map((value) => JSON.stringify(value)) },
-              { weight: 1, arbitrary: fc.constantFrom("", "{", "null", "[]", '"x"', "\u0000", '{"a":1e999}') },
-            );
-      const query = fc.oneof(
-        { weight: 3, arbitrary: fc.constant("") },
-        {
-          weight: 1,
-          arbitrary: fc
-            .tuple(fc.constantFrom("state", "timeout", "ttl", "kill", "force_stop", "signal", "region", "summary"), bad)
-            .map(([key, value]) => `?${key}=${encodeURIComponent(value)}`),
-        },
+  test(
+    "no input brings about a 5xx or leaves a caller without an answer",
+    async () => {
+      await api.call("/v1/apps", { body: { name: "fuzz", org_slug: "personal" } });
+      const machine = (await api.call("/v1/apps/fuzz/machines", { body: { config: CONFIG, skip_launch: true } })).json;
+      const bad = fc.oneof(
+        fc.string({ maxLength: 20 }),
+        fc.constantFrom("%00", "..%2f..", "%ff", "fdaa::1", "0".repeat(14), "a".repeat(3000), "web"),
       );
-      const place = fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: bad });
-      await fc.assert(
-        fc.asyncProperty(body, query, place, async (raw, search, strange) => {
-          const segment = strange === undefined ? undefined : encodeURIComponent(strange).replaceAll("%25", "%");
-          const path = operation.path
-            .replace("{app}", segment ?? "fuzz")
-            .replace("{id}", segment ?? machine.id)
-            .replaceAll(/\{\w+\}/g, segment ?? "ONE");
-          // A wait that is well asked for takes the time it was asked to.
-          const wait = path.endsWith("/wait") ? `?timeout=1&state=created${search.replace("?", "&")}` : search;
-          const ask = {
-            method: operation.method.toUpperCase(),
-            ...(raw === undefined ? {} : { raw }),
-            signal: AbortSignal.timeout(20_000),
-          };
-          const answer = await api.call(`${path}${wait}`, ask);
-          if (answer.status >= 500)
-            throw new Error(`${operation.method} ${path}${wait} ${raw} → ${answer.status} ${answer.text}`);
-          // Node itself refuses what is not even HTTP, without a body.
-          const problems = answer.text === "" || answer.status === 413 ? [] : fits(operation, answer);
-          if (problems.length > 0) throw new Error(`${operation.method} ${path}: ${problems.join("; ")}`);
-        }),
-        { numRuns: (schema === undefined ? 10 : 50) * THOROUGH },
-      );
-    }
-    expect(api.logged.filter((line) => line.startsWith("the API failed"))).toEqual([]);
-  });
+      // Whatever takes things away comes last.
+      for (const operation of operations.toSorted(
+        (a, b) => Number(a.method === "delete") - Number(b.method === "delete"),
+      )) {
+        const schema = operation.described.requestBody?.content?.["application/json"]?.schema;
+        const body: fc.Arbitrary<string | undefined> =
+          schema === undefined && operation.method === "get"
+            ? fc.constant(undefined)
+            : fc.oneof(
+                { weight: 8, arbitrary: schemas.arbitrary(schema ?? {}).map((value) => JSON.stringify(value)) },
+                { weight: 1, arbitrary: fc.constantFrom("", "{", "null", "[]", '"x"', "\u0000", '{"a":1e999}') },
+              );
+        const query = fc.oneof(
+          { weight: 3, arbitrary: fc.constant("") },
+          {
+            weight: 1,
+            arbitrary: fc
+              .tuple(
+                fc.constantFrom("state", "timeout", "ttl", "kill", "force_stop", "signal", "region", "summary"),
+                bad,
+              )
+              .map(([key, value]) => `?${key}=${encodeURIComponent(value)}`),
+          },
+        );
+        const place = fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: bad });
+        await fc.assert(
+          fc.asyncProperty(body, query, place, async (raw, search, strange) => {
+            requests++;
+            const segment = strange === undefined ? undefined : encodeURIComponent(strange).replaceAll("%25", "%");
+            const path = operation.path
+              .replace("{app}", segment ?? "fuzz")
+              .replace("{id}", segment ?? machine.id)
+              .replaceAll(/\{\w+\}/g, segment ?? "ONE");
+            // A wait that is well asked for takes the time it was asked to.
+            const wait = path.endsWith("/wait") ? `?timeout=1&state=created${search.replace("?", "&")}` : search;
+            const ask = {
+              method: operation.method.toUpperCase(),
+              ...(raw === undefined ? {} : { raw }),
+              signal: AbortSignal.timeout(20_000),
+            };
+            const answer = await api.call(`${path}${wait}`, ask);
+            if (answer.status >= 500)
+              throw new Error(`${operation.method} ${path}${wait} ${raw} → ${answer.status} ${answer.text}`);
+            // Node itself refuses what is not even HTTP, without a body.
+            const problems = answer.text === "" || answer.status === 413 ? [] : fits(operation, answer);
+            if (problems.length > 0) throw new Error(`${operation.method} ${path}: ${problems.join("; ")}`);
+          }),
+          { numRuns: (schema === undefined ? 10 : 50) * THOROUGH },
+        );
+      }
+      if (THOROUGH > 1) process.stdout.write(`${requests} requests\n`);
+      expect(api.logged.filter((line) => line.startsWith("the API failed"))).toEqual([]);
+    },
+    60_000 * THOROUGH,
+  );
 });

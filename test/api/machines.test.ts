@@ -161,6 +161,7 @@ describe("commands", () => {
     ["a number", { signal: 10 }, "SIGUSR1"],
     ["a name", { signal: "SIGHUP" }, "SIGHUP"],
     ["a short name", { signal: "usr2" }, "SIGUSR2"],
+    ["what ends no Machine by itself", { signal: "SIGABRT" }, "SIGABRT"],
   ])("signal takes %s", async (_what, body, name) => {
     const machine = await web.started();
     expect((await web.call(`/${machine.id}/signal`, { body })).status).toBe(200);

@@ -106,7 +106,7 @@ export class FakeDriver implements MachineDriver {
     return exit;
   }
 
-  async signal(id: MachineId, signal: Signal): Promise<void> {
+  async signal(id: MachineId, signal: NodeJS.Signals): Promise<void> {
     this.calls.push(`signal ${id} ${signal}`);
   }
 

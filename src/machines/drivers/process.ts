@@ -213,7 +213,7 @@ class Driver implements ProcessDriver {
     throw new AppError("PM07", `Machine ${id} did not end after SIGKILL: the kernel holds process ${life.pid}`);
   }
 
-  async signal(id: MachineId, signal: Signal): Promise<void> {
+  async signal(id: MachineId, signal: NodeJS.Signals): Promise<void> {
     const life = this.#lives.get(id);
     if (life === undefined) throw new AppError("conflict", `Machine ${id} does not run`);
     await life.begun.catch(() => {});
