@@ -4,14 +4,16 @@ import { spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 
-/** program → Debian package that holds it. */
+/** program, or file → Debian package that holds it. */
 const PROGRAMS = {
   ip: "iproute2",
   nft: "nftables",
   unshare: "util-linux",
   setpriv: "util-linux",
   nsenter: "util-linux",
+  prlimit: "util-linux",
   curl: "curl",
+  openssl: "openssl",
   dig: "bind9-dnsutils",
   "redis-server": "redis-server",
   wg: "wireguard-tools",
@@ -22,6 +24,7 @@ const PROGRAMS = {
   initdb: "postgresql",
   haproxy: "haproxy",
   nginx: "nginx-light",
+  "/usr/lib/nginx/modules/ngx_stream_module.so": "libnginx-mod-stream",
   h2load: "nghttp2-client",
   slowhttptest: "slowhttptest",
   socat: "socat",
@@ -50,14 +53,16 @@ const folders = () => [
   ...(existsSync(POSTGRES) ? readdirSync(POSTGRES).map((version) => join(POSTGRES, version, "bin")) : []),
 ];
 const isThere = (program) =>
-  folders().some((folder) => {
-    try {
-      accessSync(join(folder, program), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  program.startsWith("/")
+    ? existsSync(program)
+    : folders().some((folder) => {
+        try {
+          accessSync(join(folder, program), constants.X_OK);
+          return true;
+        } catch {
+          return false;
+        }
+      });
 const missing = () => Object.keys(PROGRAMS).filter((program) => !isThere(program));
 
 let absent = missing();

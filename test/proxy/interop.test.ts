@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,6 +19,7 @@ function has(program: string, ...version: string[]): boolean {
 const isCi = process.env["CI"] === "true";
 const noHaproxy = !isCi && !has("haproxy", "-v");
 const noNginx = !isCi && !has("nginx", "-v");
+const STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
 /** Runs a server with a configuration file until the test ends; resolves when its port answers. */
 async function serve(
@@ -98,6 +99,27 @@ describe("PROXY headers between us and others", () => {
       expect(w.settled.find(isOurs)?.work?.connection.reported).toEqual({ address: "127.0.0.1", port });
     },
   );
+
+  test.skipIf(noNginx || (!isCi && !existsSync(STREAM)))("we accept nginx's header as a trusted sender", async () => {
+    const w = await world({ more: { trust: ["127.0.0.1/32"] } });
+    const address = await upstream(echo);
+    w.add(machine(M1, [service()]), { start: async () => [address] });
+    const sender = await serve(
+      (at, folder) => `load_module ${STREAM}; daemon off; pid ${folder}/pid; error_log /dev/null; events {}
+stream { server { listen ${at.host}:${at.port}; proxy_pass 127.0.0.1:${w.publishedPort()}; proxy_protocol on; } }
+`,
+      (path) => ["nginx", "-e", "/dev/null", "-c", path],
+    );
+    const client = open(connect({ ...sender, allowHalfOpen: true }));
+    await once(client, "connect");
+    const port = client.localPort;
+    client.write("hello");
+    expect(((await once(client, "data")) as [Buffer])[0].toString()).toBe("hello");
+    client.destroy();
+    const isOurs = (s: Settlement): boolean => s.bytesIn === 5;
+    for (let count = 1; !w.settled.some(isOurs); count++) await w.whenSettled(count);
+    expect(w.settled.find(isOurs)?.work?.connection.reported).toEqual({ address: "127.0.0.1", port });
+  });
 
   test.skipIf(noNginx)("nginx accepts our header as a receiver, and knows the caller by it", async () => {
     const receiver = await serve(
