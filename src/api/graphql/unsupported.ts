@@ -2,7 +2,7 @@ import { Kind, type DocumentNode, type GraphQLSchema } from "graphql";
 
 const PUBLIC = "this node has private addresses only";
 const IMAGES = "this node runs commands and builds no images: deploy with --image, or with `flycast deploy FOLDER`";
-const REPLAY = "every organisation of this node decides by itself: a replay stays in its own network";
+const REPLAY = "the app that is replayed to says from where: `replay_from` in flycast.toml";
 const SSH = "there is no SSH into Machines here: `flyctl machine exec`, or `flycast exec` for a shell on the network";
 const ADD_ONS = "there are no extensions here: run what you need as an app";
 const MEMBERS = "organisations have no members here: make a token, `flycast tokens create -o ORG`";
