@@ -53,8 +53,8 @@ function kernelHasWireGuard(): boolean {
 }
 
 /** What the node that runs has. */
-export function waysOfNode({ egress, wireguard }: NodeWays): readonly Finding[] {
-  return [egressOfNode(egress), wireGuardOfNode(wireguard)];
+export function waysOfNode({ mode, egress, wireguard }: NodeWays & { readonly mode: string }): readonly Finding[] {
+  return [egressOfNode(egress), wireGuardOfNode(wireguard, mode)];
 }
 
 function egressOfNode({ by, because }: NodeWays["egress"]): Finding {
@@ -66,8 +66,11 @@ function egressOfNode({ by, because }: NodeWays["egress"]): Finding {
   return { what, ok: false, detail: `none: ${because ?? "no way was found"}`, remedy };
 }
 
-function wireGuardOfNode(gateway: NodeWays["wireguard"]): Finding {
+function wireGuardOfNode(gateway: NodeWays["wireguard"], mode: string): Finding {
   const what = "its WireGuard";
+  if (gateway === undefined && mode === "loopback") {
+    return { what, ok: true, detail: "no gateway: in loopback mode there is no network to join" };
+  }
   if (gateway === undefined) {
     return { what, ok: true, detail: 'no gateway; wireguard = "ADDRESS:51820" under [node] opens one' };
   }
