@@ -65,6 +65,8 @@ try {
     charset: "utf8",
     // Read by `node --enable-source-maps`. Names and lines stay as they are without it, too.
     sourcemap: true,
+    // Names and lines are what stack traces show.
+    sourcesContent: false,
     // Dependencies that are CommonJS ask for Node's own modules by `require`, which a module does not have by itself.
     banner: {
       js: 'import { createRequire as requireFrom } from "node:module"; const require = requireFrom(import.meta.url);',
