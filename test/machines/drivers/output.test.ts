@@ -10,7 +10,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { readLog, tailOf } from "../../../src/machines/drivers/log-reader.ts";
+import { linesSince, readLog, tailOf } from "../../../src/machines/drivers/log-reader.ts";
 import { openOutput, OUTPUT_LIMIT, OutputKeeper, outputPaths } from "../../../src/machines/drivers/output-files.ts";
 import { temporaryFolder, until } from "./machine-fixture.ts";
 
@@ -136,6 +136,40 @@ test("a Machine that truncates its own output goes on being read", async () => {
   truncateSync(path.log);
   appendFileSync(path.log, "2\n");
   expect(await following).toEqual(["first", "2"]);
+  out.close();
+});
+
+test("who comes again with a position gets what came since, whole lines alone, over a change of files too", async () => {
+  const out = output();
+  const texts = (lot: { lines: readonly { text: string }[] }): string[] => lot.lines.map(({ text }) => text);
+  out.write("one\ntwo\nthree\nunfin");
+  const first = linesSince(out.folder, undefined, 2);
+  expect(texts(first)).toEqual(["two", "three"]);
+  expect(linesSince(out.folder, first.position, 2)).toMatchObject({ lines: [], position: first.position });
+  out.write("ished\n");
+  let lot = linesSince(out.folder, first.position, 2);
+  expect(texts(lot)).toEqual(["unfinished"]);
+
+  const total = Math.ceil((OUTPUT_LIMIT * 1.5) / 1010);
+  const seen: string[] = [];
+  const poll = (): void => {
+    do {
+      lot = linesSince(out.folder, lot.position, 2);
+      seen.push(...texts(lot).map((text) => text.slice(0, 8)));
+    } while (lot.lines.length > 0);
+  };
+  for (let i = 0; i < total; i++) {
+    out.write(`${String(i).padStart(8, "0")} ${"x".repeat(1000)}\n`);
+    if (i % 500 === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (i % 700 === 0) poll();
+  }
+  await until("the files changed", () => statSync(outputPaths(out.folder).log).size < OUTPUT_LIMIT / 2 || undefined);
+  poll();
+  expect(seen).toEqual(Array.from({ length: total }, (_, i) => String(i).padStart(8, "0")));
+  // A position of nobody's is no harm.
+  for (const strange of [0, 2 ** 40, Number.MAX_SAFE_INTEGER])
+    expect(linesSince(out.folder, strange, 2).lines.length).toBeLessThan(1000);
+  expect(linesSince(join(shared.path, "never"), 17, 2)).toEqual({ lines: [], position: 17 });
   out.close();
 });
 
