@@ -5,13 +5,12 @@ import type { HostId } from "../core/ids.ts";
 import type { Outside } from "../network/outside.ts";
 import type { Registry } from "./commands.ts";
 import { openFileRegistry } from "./stores/file.ts";
-import { openRedisRegistry } from "./stores/redis.ts";
 
 /**
  * The catalogue of this node alone, or one that it shares with others. Sockets come from outside: the lab has no way out.
  * @errors state_locked, state_newer, state_damaged, no_privilege, node_unreachable
  */
-export function openRegistry(
+export async function openRegistry(
   node: NodeConfig,
   outside: Outside,
   clock: Clock,
@@ -19,5 +18,7 @@ export function openRegistry(
 ): Promise<Registry & { readonly host: HostId }> {
   const common = { dir: node.stateDir, clock, random: randomBytes, onNotice };
   if (node.registry.kind === "file") return openFileRegistry(common);
+  // Most nodes need none of it.
+  const { openRedisRegistry } = await import("./stores/redis.ts");
   return openRedisRegistry({ ...common, url: node.registry.url, dial: (host, port) => outside.dial(host, port) });
 }
