@@ -2,9 +2,9 @@
 import { constants, createBrotliCompress, createDeflate, createGzip } from "node:zlib";
 import type { Transform } from "node:stream";
 import { type Encoding, preferredEncoding } from "./accept-encoding.ts";
+import { chunked } from "./chunked.ts";
 import type { Downstream } from "./downstream.ts";
 import { CHUNKED, type Framing } from "./framing.ts";
-import { chunked } from "./h2-upstream.ts";
 import { HeadParser } from "./head.ts";
 import { NAME } from "./known-names.ts";
 import type { RequestHead } from "./request-head.ts";

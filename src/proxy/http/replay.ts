@@ -59,7 +59,9 @@ export function replayTarget(
     const to = view.app(target);
     if (to === undefined) return err(new AppError("PA04"));
     if (from === undefined || !mayReplay(view, from, to)) {
-      return err(new AppError("PA05", `"${answered.app}" may not replay to "${target}": its replay_from does not say so`));
+      return err(
+        new AppError("PA05", `"${answered.app}" may not replay to "${target}": its replay_from does not say so`),
+      );
     }
   }
   route ??=

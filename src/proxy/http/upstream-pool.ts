@@ -4,7 +4,8 @@ import type { MachineId } from "../../core/ids.ts";
 import type { Monotonic, Port } from "../../core/units.ts";
 import type { HeadParser } from "./head.ts";
 import type { Sweeper, Swept } from "./sweeper.ts";
-import { UpstreamConnection, type UpstreamOrigin } from "./upstream.ts";
+import type { UpstreamOrigin } from "./upstream.ts";
+import { UpstreamConnection } from "./upstream-connection.ts";
 
 /** How long a connection to a Machine is kept for the next request (reference §2.1: about 4 s). */
 const MAX_IDLE_MS = 4000;

@@ -3,7 +3,8 @@ import type { Socket } from "node:net";
 import type { Claim } from "../../machines/pool.ts";
 import type { Work } from "../context.ts";
 import type { UpstreamSessions } from "./h2-upstream.ts";
-import { type Upstream, UpstreamConnection, type UpstreamOrigin } from "./upstream.ts";
+import type { Upstream, UpstreamOrigin } from "./upstream.ts";
+import { UpstreamConnection } from "./upstream-connection.ts";
 import type { UpstreamPool } from "./upstream-pool.ts";
 
 const POOLED_MS = 4000;
