@@ -11,9 +11,10 @@ import { dial } from "./dial.ts";
 
 /** Dials to one port of one Machine at the same time: the backlog of a small server takes that without dropping any. */
 const DIALS_AT_ONCE = 64;
-// Tries while a Machine starts come 1 ms apart at first and later after 2 % of its age, at most 50 ms: an app that takes
-// 100 ms to listen is found within 2 ms, and one that takes a minute is not knocked at a thousand times a second.
-const SHORTEST_PAUSE_MS = 1;
+// Tries while a Machine starts come 1 ms apart at first (as long as a timer of half of one takes) and later after 2 % of its
+// age, at most 50 ms: an app that takes 100 ms to listen is found within 2 ms, and one that takes a minute is not knocked at
+// a thousand times a second.
+const SHORTEST_PAUSE_MS = 0.5;
 const LONGEST_PAUSE_MS = 50;
 const PAUSE_SHARE = 0.02;
 
