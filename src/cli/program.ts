@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import { add, addGroup, addVerb, exitCodeOf, global, wholeNumber } from "./command.ts";
 import { addMachineCommands } from "./machine-commands.ts";
 import { version } from "./version.ts";
@@ -201,8 +201,8 @@ export function buildProgram(): Command {
   add(platform, "regions", "List regions", () => import("./regions.ts"));
 
   add(program, "version", "Print the version", () => import("./version.ts"));
-  add(program, "completion <shell>", "Print the completion of a shell: bash, zsh or fish", async () => ({
+  add(program, "completion", "Print the completion of a shell: bash, zsh or fish", async () => ({
     run: (await import("./completion.ts")).completion(program),
-  }));
+  })).addArgument(new Argument("<shell>", "whose").choices(["bash", "zsh", "fish"]));
   return program;
 }

@@ -350,6 +350,9 @@ describe("completion", () => {
       expect(complete("flycast", "m", "st")).toEqual(["status", "start", "stop"]);
       expect(complete("flycast", "machines", "list", "--q")).toEqual(["--quiet"]);
       expect(complete("flycast", "--json", "apps", "d")).toEqual(["destroy"]);
+      expect(complete("flycast", "up", "--network-mode", "lo")).toEqual(["loopback"]);
+      expect(complete("flycast", "machines", "run", "--autostop", "")).toEqual(["off", "stop", "suspend"]);
+      expect(complete("flycast", "completion", "z")).toEqual(["zsh"]);
     },
   );
 
