@@ -4,6 +4,7 @@ import type { RegionCode } from "../../core/ids.ts";
 import type { RegistryView } from "../../registry/view.ts";
 import type { Reach, Settlement } from "../context.ts";
 import type { AccessLine } from "./access-log.ts";
+import type { DateLine } from "./date-line.ts";
 import type { FlySrcSigner } from "./fly-src.ts";
 import type { HeadParser } from "./head.ts";
 import type { ReplayCache } from "./replay-cache.ts";
@@ -29,6 +30,7 @@ export interface HttpContext {
   readonly upstreams: UpstreamSource;
   readonly sweeper: Sweeper;
   readonly ids: RequestIds;
+  readonly date: DateLine;
   readonly retained: RetainedBytes;
   readonly replays: ReplayCache;
 }

@@ -8,6 +8,7 @@ import type { RegistryView } from "../../registry/view.ts";
 import type { Connection, Handler, Reach, Settlement } from "../context.ts";
 import type { AccessLine } from "./access-log.ts";
 import type { HttpContext } from "./context.ts";
+import { DateLine } from "./date-line.ts";
 import type { FlySrcSigner } from "./fly-src.ts";
 import { Http2Connection } from "./h2-downstream.ts";
 import { UpstreamSessions } from "./h2-upstream.ts";
@@ -76,6 +77,7 @@ export function createHttpHandler(options: HttpHandlerOptions): HttpHandler {
       new UpstreamPool(options.clock, parser, sweeper),
       new UpstreamSessions(options.clock, sweeper),
     ),
+    date: new DateLine(options.clock),
     ids: new RequestIds(options.clock, options.random, options.region),
     replays: new ReplayCache(options.clock),
     retained: new RetainedBytes(limits),

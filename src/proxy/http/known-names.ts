@@ -35,6 +35,7 @@ export const NAME = {
   "accept-ranges": 27,
   vary: 28,
   "content-range": 29,
+  date: 30,
 } as const;
 
 export type KnownName = (typeof NAME)[keyof typeof NAME];

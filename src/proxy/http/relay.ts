@@ -80,7 +80,7 @@ export class Http1Connection implements Downstream, Swept {
     this.#route = connection.route;
     this.#facts = facts;
     this.#reader = new RequestReader(context.parser, facts);
-    this.#writer = new ResponseWriter(socket, connection.route.port.httpOptions);
+    this.#writer = new ResponseWriter(socket, connection.route.port.httpOptions, context.date);
     this.#socket = socket;
     this.deadline = headDeadline(context, connection.route);
     this.done = new Promise((resolve) => (this.#resolve = resolve));

@@ -1,9 +1,11 @@
 import type { Socket } from "node:net";
 import type { HttpOptions } from "../../config/model.ts";
 import type { ErrorCode } from "../../core/errors.ts";
+import type { DateLine } from "./date-line.ts";
 import { errorResponse } from "./error-response.ts";
 import { CHUNKED, type Framing, UNTIL_CLOSE } from "./framing.ts";
 import type { HeadParser } from "./head.ts";
+import { NAME } from "./known-names.ts";
 import { responseLines } from "./our-lines.ts";
 import type { RequestHead } from "./request-head.ts";
 import { writeResponseHead } from "./response-head.ts";
@@ -15,12 +17,14 @@ export class ResponseWriter {
   closes = false;
   headSent = false;
   readonly #socket: Socket;
+  readonly #date: DateLine;
   #options: HttpOptions;
   #request: RequestHead | undefined;
   #requestId = "";
 
-  constructor(socket: Socket, options: HttpOptions) {
+  constructor(socket: Socket, options: HttpOptions, date: DateLine) {
     this.#socket = socket;
+    this.#date = date;
     this.#options = options;
   }
 
@@ -61,7 +65,7 @@ export class ResponseWriter {
     const how = {
       close: this.closes,
       head: request?.method === "HEAD",
-      lines: request === undefined ? "" : responseLines(this.#requestId, "1.1"),
+      lines: this.#date.text + (request === undefined ? "" : responseLines(this.#requestId, "1.1")),
     };
     this.#socket.write(errorResponse(code, how), "latin1");
   }
@@ -69,12 +73,12 @@ export class ResponseWriter {
   /** An answer of our own to what is no request of anybody's app. */
   refuse(code: ErrorCode, status: number, toHead: boolean): void {
     this.closes = true;
-    this.#socket.write(errorResponse(code, { status, close: true, head: toHead, lines: "" }), "latin1");
+    this.#socket.write(errorResponse(code, { status, close: true, head: toHead, lines: this.#date.text }), "latin1");
   }
 
   #head(head: HeadParser, decoded: boolean): string {
     return writeResponseHead(head, {
-      lines: responseLines(this.#requestId, "1.1"),
+      lines: (head.has(NAME.date) ? "" : this.#date.text) + responseLines(this.#requestId, "1.1"),
       options: this.#options,
       close: this.closes,
       decoded,

@@ -93,7 +93,7 @@ describe("compress", () => {
   for (const [why, request, answer, compress] of UNTOUCHED) {
     test(`untouched when ${why}`, async () => {
       const { head, body } = await ask(request, answer, compress);
-      expect(head).not.toMatch(/Content-Encoding: (?!gzip\r\nServer)|Vary/);
+      expect(head).not.toMatch(/Content-Encoding: (?!gzip\r\nDate)|Vary/);
       expect(answer.endsWith(body.toString("latin1"))).toBe(true);
     });
   }

@@ -98,6 +98,7 @@ describe("refused before a Machine is asked", () => {
       const answer = await client.rest();
       expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
       expect(answer).toContain("\r\nConnection: close\r\n");
+      expect(answer).toMatch(/\r\nDate: [^\r]* GMT\r\n/);
       expect(front.reach.claimed).toBe(before);
       client.end();
     });
@@ -370,6 +371,20 @@ const ANSWERS: readonly (readonly [string, string, string, string, RegExp])[] = 
     "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     "HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 1\r\n\r\nx",
     /Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n/,
+  ],
+  [
+    "an answer without a Date gets one",
+    "9110 §6.6.1",
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
+    /\r\nDate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\n/,
+  ],
+  [
+    "a Date stays as it is",
+    "9110 §6.6.1",
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nDATE: yesterday\r\nContent-Length: 1\r\n\r\nx",
+    /^(?![^]*GMT)[^]*\r\nDATE: yesterday\r\n/,
   ],
   [
     "what the platform adds to an answer",

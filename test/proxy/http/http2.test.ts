@@ -240,6 +240,22 @@ describe("h2_backend", () => {
     old.end();
   });
 
+  test("a Machine that answers 1xx without end is given up", async () => {
+    const origin = await startH2Origin((stream) => {
+      stream.on("error", () => undefined);
+      for (let i = 0; i < 200; i++) stream.additionalHeaders({ ":status": 103 });
+      stream.respond({ ":status": 200 }, { endStream: true });
+    });
+    const { client } = await startClient(origin.port, { http: { h2Backend: true } });
+    const stream = client.request({ ":path": "/" });
+    let informed = 0;
+    stream.on("headers", () => informed++);
+    const { headers, body } = await read(stream);
+    expect(headers[":status"]).toBe(502);
+    expect(body).toMatch(/^PU02: /);
+    expect(informed).toBe(100);
+  });
+
   test("an answer of trailers only arrives", async () => {
     const origin = await startH2Origin((stream) => {
       stream.respond({ ":status": 200, "grpc-status": "5" }, { endStream: true });
