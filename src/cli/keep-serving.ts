@@ -39,13 +39,14 @@ export async function keepServing(say: (message: string) => void): Promise<numbe
     if (serving.stays && performance.now() - began > PROVEN) failures = 0;
     const wanted = asked === undefined && everStayed && (serving.leaves || code !== EXIT.done);
     const pause = PAUSES[failures];
+    const how = signal ?? `exit code ${code ?? "?"}`;
     if (!wanted || pause === undefined) {
-      if (code !== null) return code;
-      return endBy(signal);
+      if (wanted) say(`the node ended unexpectedly again (${how}): given up`);
+      else if (asked === undefined && signal !== null) say(`the node ended unexpectedly (${how})`);
+      return code ?? endBy(signal);
     }
     if (!serving.leaves) {
       failures++;
-      const how = signal ?? `exit code ${code ?? "?"}`;
       say(`the node ended unexpectedly (${how}) and is started again: new connections wait, Machines run on`);
     }
     if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause));

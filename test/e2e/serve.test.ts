@@ -272,6 +272,7 @@ describe.skipIf(why !== undefined && process.env["CI"] !== "true")(`flycast serv
       }
     })();
     expect(await node.exited).toBe(1);
+    expect(node.stderr).toContain("given up");
     await ended;
     expect(await computer.processes()).toContainEqual(expect.stringContaining("server.mjs"));
     expect((await curl(node.address("web"))).code).toBe(7);
