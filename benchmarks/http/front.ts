@@ -6,7 +6,8 @@ import type { AppName, MachineId, OrgSlug, RegionCode } from "../../src/core/ids
 import { createFlySrcSigner } from "../../src/proxy/http/fly-src.ts";
 import { createHttpHandler } from "../../src/proxy/http/handler.ts";
 import type { RegistryView } from "../../src/registry/view.ts";
-import { connectionTo, httpRoute, LIMITS, MACHINE, StaticReach } from "../../test/support/static-reach.ts";
+import { PLAIN_LIMITS } from "../../test/support/plain-values.ts";
+import { connectionTo, httpRoute, MACHINE, StaticReach } from "../../test/support/static-reach.ts";
 
 const [port, origin] = process.argv.slice(2).map(Number);
 const settled = new Map<number | undefined, number>();
@@ -19,7 +20,7 @@ const handler = createHttpHandler({
     addressAt: () => connection,
     route: () => connection.route,
   } as unknown as RegistryView,
-  limits: LIMITS,
+  limits: PLAIN_LIMITS,
   clock: systemClock,
   random: randomBytes,
   region: "iad" as RegionCode,
