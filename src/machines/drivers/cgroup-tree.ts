@@ -1,9 +1,10 @@
 /** Finding a place in the tree of control groups (version 2) that is ours to change. */
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
-import { access, mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
+import { access, mkdir, readdir, readFile, rmdir, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { err, ok, type Result } from "../../core/result.ts";
+import type { WallTime } from "../../core/units.ts";
 
 /** Those by which sizes are enforced. The freezer is none of them: every group has it. */
 export type Controller = "cpu" | "memory";
@@ -49,7 +50,11 @@ export async function findGroupPlace(stateDir: string, at: Vantage): Promise<Res
   for (const parent of new Set(parents)) {
     const folder = join(parent, name);
     try {
-      const controllers = await layOut(parent, folder);
+      const again = (thrown: unknown): ReturnType<typeof layOut> => {
+        if (isGone(thrown)) return layOut(parent, folder); // another node has found it empty and removed it
+        throw thrown;
+      };
+      const controllers = await layOut(parent, folder).catch(again);
       await access(join(folder, "cgroup.freeze")).catch(() => {
         throw new Error("this kernel's cgroup v2 has no freezer (it came with Linux 5.2)");
       });
@@ -86,11 +91,22 @@ async function enable(folder: string): Promise<void> {
  * Removes groups of nodes that have ended without a chance to do so. The kernel refuses where a process is left. A node
  * that lives and has nothing running loses its folder too, and makes it again when it needs it.
  */
-export async function removeEmptyGroups({ parent, folder }: GroupPlace): Promise<void> {
+export async function removeEmptyGroups({ parent, folder }: GroupPlace, now: WallTime): Promise<void> {
   for (const name of await readdir(parent).catch(() => [])) {
     const top = join(parent, name);
-    if (name.startsWith(PREFIX) && top !== folder) await removeEmpty(top);
+    if (!name.startsWith(PREFIX) || top === folder) continue;
+    const made = await stat(top).catch(() => undefined);
+    // One that is being laid out has nobody in it yet.
+    if (made !== undefined && now - made.mtimeMs > FRESH) await removeEmpty(top);
   }
+}
+
+const FRESH = 60_000;
+
+/** The group was removed at just this moment. */
+export function isGone(thrown: unknown): boolean {
+  const { code } = thrown as NodeJS.ErrnoException;
+  return code === "ENOENT" || code === "ENODEV";
 }
 
 /** With the groups in it. */

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, rmdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { sleep, type Clock } from "../../core/clock.ts";
+import { sleep, systemClock, type Clock } from "../../core/clock.ts";
 import { AppError } from "../../core/errors.ts";
 import type { MachineId } from "../../core/ids.ts";
 import { ok, type Result } from "../../core/result.ts";
@@ -10,6 +10,7 @@ import { ms } from "../../core/units.ts";
 import type { Guest } from "../../config/model.ts";
 import {
   findGroupPlace,
+  isGone,
   layOut,
   removeEmpty,
   removeEmptyGroups,
@@ -35,7 +36,7 @@ export class Cgroups {
   static async open(stateDir: string, at: Vantage = vantage()): Promise<Result<Cgroups, string>> {
     const place = await findGroupPlace(stateDir, at);
     if (!place.ok) return place;
-    await removeEmptyGroups(place.value);
+    await removeEmptyGroups(place.value, systemClock.wall());
     return ok(new Cgroups(place.value));
   }
 
@@ -86,7 +87,9 @@ export class Cgroups {
 
   /** Lets it go on, if it stands. */
   async thaw(id: MachineId): Promise<void> {
-    await writeFile(join(this.#place.folder, id, "cgroup.freeze"), "0").catch(unless("ENOENT"));
+    await writeFile(join(this.#place.folder, id, "cgroup.freeze"), "0").catch((thrown: unknown) => {
+      if (!isGone(thrown)) throw thrown;
+    });
   }
 
   isFrozen(id: MachineId): boolean {
@@ -136,7 +139,7 @@ export class Cgroups {
         await mkdir(folder).catch(unless("EEXIST"));
         return await act(folder);
       } catch (thrown) {
-        if (attempt === 5 || (thrown as NodeJS.ErrnoException).code !== "ENOENT") throw thrown;
+        if (attempt === 5 || !isGone(thrown)) throw thrown;
         await layOut(this.#place.parent, this.#place.folder);
       }
     }

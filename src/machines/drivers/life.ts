@@ -1,5 +1,5 @@
 /** One run of a Machine, from start to exit, as the driver remembers it. */
-import { sleep, type Clock } from "../../core/clock.ts";
+import { sleep, type Clock, type Timer } from "../../core/clock.ts";
 import type { MachineId } from "../../core/ids.ts";
 import { ms, type Milliseconds } from "../../core/units.ts";
 import type { Place } from "../../network/plane.ts";
@@ -20,7 +20,9 @@ export interface Life {
   startTime: number;
   stopping: boolean;
   suspended: Suspension | undefined;
-  /** Settles when its processes are in a group of their own, or will not be. */
+  /** Until its processes are to be moved into a group of their own. */
+  joins: Timer | undefined;
+  /** Settles when they are, or will not be. */
   held: Promise<unknown>;
   /** Settles when the start has been answered; an exit is told only after that. */
   begun: Promise<unknown>;
@@ -33,7 +35,7 @@ export const NOBODY_SAW: Exit = { code: undefined, signal: undefined };
 export function newLife(id: MachineId, generation: number, place: Place, key: number | undefined): Life {
   let settle: (exit: Exit) => void = () => {};
   const ended = new Promise<Exit>((resolve) => (settle = resolve));
-  const fresh = { pid: 0, startTime: 0, stopping: false, suspended: undefined };
+  const fresh = { pid: 0, startTime: 0, stopping: false, suspended: undefined, joins: undefined };
   const [begun, held] = [Promise.resolve(), Promise.resolve()];
   return { id, generation, place, key, ...fresh, begun, held, ended, settle };
 }

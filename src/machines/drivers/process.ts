@@ -350,6 +350,7 @@ class Driver implements ProcessDriver {
       );
     }
     await this.#starter.close();
+    for (const life of this.#lives.values()) life.joins?.cancel();
     await this.#standstill.close();
     this.#lives.clear();
     this.#byKey.clear();

@@ -1,7 +1,7 @@
 import type { Clock } from "../../core/clock.ts";
 import type { AppName, MachineId } from "../../core/ids.ts";
 import type { Result } from "../../core/result.ts";
-import type { Milliseconds } from "../../core/units.ts";
+import { ms, type Milliseconds } from "../../core/units.ts";
 import type { Machine } from "../../registry/model.ts";
 import { Cgroups } from "./cgroups.ts";
 import type { Life, Suspension } from "./life.ts";
@@ -14,6 +14,9 @@ export type Freezer =
   | { readonly kind: "cgroup"; readonly where: string }
   /** By SIGSTOP. Programs can tell, and a parent is told of children that stop; memory is kept all the same. */
   | { readonly kind: "signals"; readonly why: string };
+
+/** Most wakes are over by then. */
+const HOLD_LATER = ms(1000);
 
 export interface StandstillOptions {
   readonly stateDir: string;
@@ -49,9 +52,21 @@ export class Standstill {
       : { kind: "signals", why: this.#groups.error };
   }
 
-  /** After the start, which does not wait for it: moving a process into a group takes the kernel a millisecond, at times twenty. */
+  /**
+   * To be called when it has started. Moving a process takes the kernel a millisecond, at times twenty, in which others wait to
+   * fork: with a size to be held to, that is the price; else it is done when the wake is over, or when it is suspended.
+   */
   hold(machine: Machine, life: Life): void {
-    life.held = this.#hold(machine, life).catch(() => undefined);
+    const { cpus, memoryMb } = machine.config.guest;
+    const join = (): void => void (life.held = this.#hold(machine, life).catch(() => undefined));
+    if (cpus !== undefined || memoryMb !== undefined) join();
+    else if (this.#groups.ok) life.joins = this.#options.clock.after(HOLD_LATER, join);
+  }
+
+  /** Resolves when nothing moves any more. */
+  async #settled(life: Life): Promise<void> {
+    life.joins?.cancel();
+    await life.held;
   }
 
   async #hold({ id, app, config }: Machine, life: Life): Promise<void> {
@@ -67,7 +82,7 @@ export class Standstill {
 
   /** @errors PM07 when it cannot be done completely: the Machine goes on */
   async suspend(life: Life, members: SignalMembers): Promise<Suspension> {
-    await life.held;
+    await this.#settled(life);
     if (this.#groups.ok) {
       const groups = this.#groups.value;
       const pids = async (): Promise<readonly number[]> => (await members(undefined)).map(({ pid }) => pid);
@@ -111,7 +126,7 @@ export class Standstill {
 
   /** When nothing of it runs any more. */
   async free(life: Life): Promise<void> {
-    await life.held;
+    await this.#settled(life);
     if (this.#groups.ok) await this.#groups.value.leave(life.id);
   }
 
