@@ -76,6 +76,7 @@ export class ClaimDesk implements ClaimOwner {
       case "serve":
         slot.endpoint ??= this.#endpoint(slot, false);
         this.emptying = false; // a preference, no gate: whoever comes takes it back
+        if (!slot.reached) this.#receipt?.joined(); // its process runs, its port is still waited for
         return this.#grant(request, slot, state.generation, slot.endpoint);
       case "wait":
         this.#receipt?.joined();
