@@ -25,9 +25,7 @@ export class ApiClient {
   /** @errors node_unreachable, or the code of the answer. */
   async call(method: string, path: string, body?: unknown): Promise<unknown> {
     const response = await this.open(method, path, body);
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-    const text = Buffer.concat(chunks).toString("utf8");
+    const text = await this.textOf(response);
     const value: unknown = text === "" ? undefined : parse(text);
     if ((response.statusCode ?? 500) < 300) return value;
     throw errorFrom(response.statusCode ?? 500, value);
@@ -37,9 +35,7 @@ export class ApiClient {
   async *lines(path: string, signal?: AbortSignal): AsyncGenerator<string> {
     const response = await this.open("GET", path, undefined, signal);
     if ((response.statusCode ?? 500) >= 300) {
-      const chunks: Buffer[] = [];
-      for await (const chunk of response) chunks.push(chunk as Buffer);
-      throw errorFrom(response.statusCode ?? 500, parse(Buffer.concat(chunks).toString("utf8")));
+      throw errorFrom(response.statusCode ?? 500, parse(await this.textOf(response)));
     }
     response.setEncoding("utf8");
     let rest = "";
@@ -49,8 +45,8 @@ export class ApiClient {
         rest = parts.pop() ?? "";
         yield* parts;
       }
-    } catch (error) {
-      if (signal?.aborted !== true) throw error;
+    } catch (cause) {
+      if (signal?.aborted !== true) throw this.gone(cause);
     }
     if (rest !== "") yield rest;
   }
@@ -84,6 +80,21 @@ export class ApiClient {
       );
       request.end(payload);
     });
+  }
+
+  private async textOf(response: IncomingMessage): Promise<string> {
+    const chunks: Buffer[] = [];
+    try {
+      for await (const chunk of response) chunks.push(chunk as Buffer);
+    } catch (cause) {
+      throw this.gone(cause);
+    }
+    return Buffer.concat(chunks).toString("utf8");
+  }
+
+  /** It ended in the middle of an answer. */
+  private gone(cause: unknown): AppError {
+    return new AppError("node_unreachable", `The node at ${this.node.url} has ended.`, { cause });
   }
 }
 

@@ -35,14 +35,14 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
   const port = typeof bound === "object" && bound !== null ? bound.port : local;
 
   const status = (await client.get("/flycast/v1/status")) as NodeStatus;
-  const end =
+  const way =
     status.mode === "loopback"
       ? forwardHere(arrivals, status, host, remote)
       : await forwardInside(server, arrivals, client, options, host, remote);
   if (options.json === true) printJson({ local: port, remote: `${host}:${remote}` });
   else print(`Proxying localhost:${port} to remote [${host}]:${remote}`);
-  await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM")]);
-  end();
+  await Promise.race([once(process, "SIGINT"), once(process, "SIGTERM"), way.lost]);
+  way.end();
   if (server.listening) server.close();
   return EXIT.done;
 }
@@ -74,8 +74,15 @@ function arrivalsOf(server: Server): Arrivals {
   };
 }
 
+/** Where connections go. */
+interface Way {
+  /** Rejects when it leads nowhere any more. @errors node_unreachable */
+  readonly lost: Promise<never>;
+  end(): void;
+}
+
 /** Loopback mode: the private port is published already. */
-function forwardHere(arrivals: Arrivals, status: NodeStatus, host: string, remote: number): () => void {
+function forwardHere(arrivals: Arrivals, status: NodeStatus, host: string, remote: number): Way {
   const app = host.replace(/\.(?:flycast|internal)$/, "");
   const service = status.apps.flatMap((a) => a.services).find((s) => s.app === app && s.port === remote);
   const target = /^(.*):(\d+)$/.exec(service?.published ?? "");
@@ -87,7 +94,8 @@ function forwardHere(arrivals: Arrivals, status: NodeStatus, host: string, remot
     upstream.on("error", () => socket.destroy());
     socket.pipe(upstream).pipe(socket);
   });
-  return () => undefined;
+  // The next connection tells when the node is gone, and a node that comes again has the same ports.
+  return { lost: new Promise(() => undefined), end: () => undefined };
 }
 
 /** Lab: a small process that is a client of the network takes the listener over. */
@@ -98,7 +106,7 @@ async function forwardInside(
   options: Options,
   host: string,
   remote: number,
-): Promise<() => void> {
+): Promise<Way> {
   const entry = fileURLToPath(
     new URL(import.meta.url.endsWith(".ts") ? "./proxy-inside.ts" : "./proxy-inside.js", import.meta.url),
   );
@@ -115,11 +123,15 @@ async function forwardInside(
     throw new AppError("node_unreachable", "the network could not be entered");
   });
   await Promise.race([once(child, "message"), failed]);
-  failed.catch(() => process.kill(process.pid, "SIGTERM"));
+  const lost = failed.catch((cause: unknown) => {
+    throw new AppError("node_unreachable", "the node has ended, and its networks with it", { cause });
+  });
+  // Whoever waits for it comes later.
+  lost.catch(() => undefined);
   child.send("listener", server);
   // Both copies would accept: ours goes as soon as the other listens.
   await Promise.race([once(child, "message"), failed]);
   server.close();
   arrivals((socket) => child.send("connection", socket));
-  return () => child.kill();
+  return { lost, end: () => void child.kill() };
 }
