@@ -61,6 +61,12 @@ export interface ServiceDoor {
   readonly api: Server;
 }
 
+/** A port on which some service of some Flycast address of the network is reached. */
+export interface ListedPort {
+  readonly network: NetworkId;
+  readonly port: number;
+}
+
 export interface NetworkPlane {
   readonly mode: NetworkMode;
   /** Routes, rules and `<prefix>::3` for a network. Idempotent. */
@@ -76,6 +82,11 @@ export interface NetworkPlane {
   listenPrivate(port: number): Promise<Server> | undefined;
   /** Ports of which the plane itself has some addresses: there connections to all others are accepted, too, and are for `listenPrivate`. */
   readonly sharedPorts?: readonly number[];
+  /**
+   * Says on which ports of which networks there are services, as changes to what was said before. From the first call on
+   * connections to other ports are refused before they are accepted, where the kernel can be told so. One call at a time.
+   */
+  listPorts?(added: readonly ListedPort[], removed: readonly ListedPort[]): Promise<void>;
   /**
    * Opens DNS and API on `fdaa::3` and on every network's `<prefix>::3`, and calls back once for each: at once for what
    * exists, later as networks are added. The sockets close with their network. Call once. Never calls back in loopback mode.

@@ -1,11 +1,19 @@
 import type { Server, Socket } from "node:net";
-import type { AppName } from "../core/ids.ts";
+import type { AppName, NetworkId } from "../core/ids.ts";
 import type { NetworkPlane } from "../network/plane.ts";
 import type { ChangeFeed, RegistryView } from "../registry/view.ts";
+import { Listed } from "./listed.ts";
 import type { Log } from "./phases.ts";
 
 /** Ports of one range that are listened on; configuration refuses wider ones. */
 const WIDEST_RANGE = 1024;
+
+/** Ports of an app, and the networks on which it has addresses. */
+interface Use {
+  readonly ports: ReadonlySet<number>;
+  readonly networks: ReadonlySet<NetworkId>;
+}
+const NO_USE: Use = { ports: new Set(), networks: new Set() };
 
 interface ListenersOptions {
   readonly view: RegistryView;
@@ -21,8 +29,9 @@ interface ListenersOptions {
  */
 export class Listeners {
   readonly #options: ListenersOptions;
-  readonly #portsOf = new Map<AppName, ReadonlySet<number>>();
+  readonly #uses = new Map<AppName, Use>();
   readonly #users = new Map<number, number>();
+  readonly #listed = new Listed();
   readonly #servers = new Map<number, Server>();
   readonly #stale = new Set<AppName>();
   readonly #unsubscribe: () => void;
@@ -69,31 +78,49 @@ export class Listeners {
     for (const port of this.#users.keys()) {
       if (!this.#servers.has(port)) await this.#listen(port);
     }
+    await this.#list();
+  }
+
+  /** After the listeners are there: before, a connection is refused anyway. */
+  async #list(): Promise<void> {
+    const { plane, log } = this.#options;
+    const changes = this.#listed.changes();
+    try {
+      if (changes.added.length > 0 || changes.removed.length > 0) {
+        await plane.listPorts?.(changes.added, changes.removed);
+      }
+      this.#listed.told(changes);
+    } catch (err) {
+      log.error({ err }, "ports that services use cannot be opened in the network");
+    }
   }
 
   #recount(app: AppName): void {
-    const before = this.#portsOf.get(app) ?? new Set<number>();
-    const now = this.#portsInUse(app);
-    for (const port of now) if (!before.has(port)) this.#users.set(port, (this.#users.get(port) ?? 0) + 1);
-    for (const port of before) {
-      if (now.has(port)) continue;
+    const before = this.#uses.get(app) ?? NO_USE;
+    const now = this.#useOf(app);
+    for (const port of now.ports) if (!before.ports.has(port)) this.#users.set(port, (this.#users.get(port) ?? 0) + 1);
+    for (const port of before.ports) {
+      if (now.ports.has(port)) continue;
       const users = (this.#users.get(port) ?? 1) - 1;
       if (users > 0) this.#users.set(port, users);
       else this.#users.delete(port);
     }
-    if (now.size > 0) this.#portsOf.set(app, now);
-    else this.#portsOf.delete(app);
+    this.#listed.count(now, 1);
+    this.#listed.count(before, -1);
+    if (now.ports.size > 0) this.#uses.set(app, now);
+    else this.#uses.delete(app);
   }
 
-  #portsInUse(app: AppName): ReadonlySet<number> {
+  #useOf(app: AppName): Use {
     const { view } = this.#options;
     const ports = new Set<number>();
-    if (view.addressesOf(app).length === 0) return ports;
+    const networks = new Set(view.addressesOf(app).map(({ network }) => network));
+    if (networks.size === 0) return NO_USE;
     for (const { port } of view.routesOf(app)) {
       const last = Math.min(port.end, port.start + WIDEST_RANGE - 1);
       for (let number: number = port.start; number <= last; number++) ports.add(number);
     }
-    return ports;
+    return { ports, networks };
   }
 
   async #listen(port: number): Promise<void> {

@@ -4,6 +4,7 @@ import { API_PORT } from "../ports.ts";
 import { EXIT } from "./exit-link.ts";
 import type { Commands, Guard, Link } from "./guard.ts";
 import { INSIDE } from "./host-link.ts";
+import { closeUnlisted, LISTED_RULES, listCommand } from "./listed-nft.ts";
 import { THROTTLE_RULES, throttleCommand, unthrottleCommands } from "./throttle-nft.ts";
 
 export const NFT_TABLE = "inet flycast";
@@ -44,7 +45,7 @@ table ${NFT_TABLE} {
   counter forged {}
   counter denied_forward {}
   counter denied_input {}
-${THROTTLE_RULES}
+${THROTTLE_RULES}${LISTED_RULES}
   chain sources {
     type filter hook prerouting priority raw; policy accept;
     iifname "lo" accept
@@ -81,6 +82,7 @@ ${THROTTLE_RULES}
     icmp type { destination-unreachable, time-exceeded } accept
     ip protocol tcp tcp flags & (syn | ack) != syn accept
     ip6 nexthdr tcp tcp flags & (syn | ack) != syn accept
+    ip6 saddr . ip6 daddr @fly meta l4proto tcp jump unlisted
     ip6 saddr . ip6 daddr @fly meta l4proto tcp goto beginning
     ip6 saddr . ip6 daddr @fly icmpv6 type echo-request accept
     ip6 saddr . ip6 daddr @dns meta l4proto { tcp, udp } th dport 53 accept
@@ -163,6 +165,9 @@ export const nftGuard: Guard = {
       element("delete", "link4", `"${link.name}" . ${link.theirs}`),
     ],
   }),
+  listPort: (port) => listCommand("add", NFT_TABLE, port),
+  unlistPort: (port) => listCommand("delete", NFT_TABLE, port),
+  refuseUnlisted: closeUnlisted(NFT_TABLE),
   throttle: (network, perSecond): Commands => ({
     ip: [],
     ip6: [],

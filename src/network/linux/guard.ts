@@ -1,5 +1,6 @@
 /** Who may send what to whom, as lines for `ip -batch` and `nft -f`. Text only: `commands.ts` runs it. */
 import type { Ip4, Ip6, NetworkId } from "../../core/ids.ts";
+import type { ListedPort } from "../plane.ts";
 
 export interface Commands {
   /** Lines of `ip -batch`: the family follows from the address in the line. */
@@ -53,6 +54,11 @@ export interface Guard {
   removeHost(name: string, network: NetworkId, address: Ip6): Commands;
   /** `present`: whether our end of it is still there; it goes by itself when the namespace at its other end does. */
   removeLink(link: Link, present: boolean): Commands;
+  /** See `NetworkPlane.listPorts`. Statements of `nft -f`; missing where ports cannot be filtered. */
+  readonly listPort?: (port: ListedPort) => string;
+  readonly unlistPort?: (port: ListedPort) => string;
+  /** From then on. To be run once. */
+  readonly refuseUnlisted?: readonly string[];
   /** See `NetworkPlane.throttle`. */
   throttle?(network: NetworkId, perSecond: number): Commands;
   unthrottle?(network: NetworkId): Commands;

@@ -3,7 +3,7 @@ import type { Server } from "node:net";
 import type { HostId, Ip6, MachineId, NetworkId } from "../../core/ids.ts";
 import { dnsAddress, machineAddress, networkCidr } from "../address.ts";
 import { API_PORT, DNS_PORT } from "../ports.ts";
-import type { ClientPlace, DialAddress, NetworkPlane, Place, PlaceRequest, ServiceDoor } from "../plane.ts";
+import type { ClientPlace, DialAddress, ListedPort, NetworkPlane, Place, PlaceRequest, ServiceDoor } from "../plane.ts";
 import { clientEntry } from "./client.ts";
 import type { ComputerSide } from "./core-side.ts";
 import { CommandQueue } from "./commands.ts";
@@ -15,6 +15,7 @@ import { nftGuard } from "./guard-nft.ts";
 import { rulesGuard } from "./guard-rules.ts";
 import { INSIDE, privateAddresses } from "./host-link.ts";
 import { killAll } from "./kill-all.ts";
+import { ListedPorts } from "./listed-ports.ts";
 import { insideSockets, type InsideSockets } from "./inside-sockets.ts";
 import { placesFolder, writeOwnFiles } from "./machine-files.ts";
 import type { Namespace } from "./namespace.ts";
@@ -77,6 +78,7 @@ class LinuxPlane implements NetworkPlane {
   readonly #records: PlaceRecords | undefined;
   readonly #vacancies: Vacancies;
   readonly #sockets: InsideSockets;
+  readonly #listed: ListedPorts;
   readonly #doors: Doors;
   readonly #networks = new Map<NetworkId, Promise<void>>();
   readonly #places = new Map<MachineId, Promise<Placed>>();
@@ -95,6 +97,7 @@ class LinuxPlane implements NetworkPlane {
     this.mode = options.mode;
     this.#options = options;
     this.#guard = guard;
+    this.#listed = new ListedPorts(guard, this.#commands);
     this.#sockets = insideSockets(options.mode === "host" ? options.computer?.keeper : undefined);
     this.#doors = new Doors(this.#sockets);
     const { userNamespace, gid, persistent } = options.outer;
@@ -307,6 +310,10 @@ class LinuxPlane implements NetworkPlane {
     this.#listeners.add(server);
     server.once("close", () => this.#listeners.delete(server));
     return server;
+  }
+
+  listPorts(added: readonly ListedPort[], removed: readonly ListedPort[]): Promise<void> {
+    return this.#listed.change(added, removed);
   }
 
   onServiceDoor(attach: (door: ServiceDoor) => void): Promise<void> {
