@@ -32,6 +32,9 @@ asked, document by document, by our tests; the npm library \`fly-admin\` is run 
   \`[experimental]\`. \`flycast deploy FOLDER\` needs none of it.
 - \`flyctl logs\` is told lines with their position, so that none is told twice and none is missed between two questions.
 - \`flyctl wireguard create\` writes the port 51820 into its file, whatever the answer: let clients in there (\`[node] wireguard\`).
+- Tunnels (\`flyctl dig\`, \`ping\`, \`proxy\`) are plain WireGuard here, and not WebSockets, which is the command line's default: say
+  \`flyctl wireguard websockets disable\` once, and leave the variable \`CI\` unset.
+- The organisation \`personal\` has the raw slug \`personal_org\`, since the command line expects another one there. Either is taken.
 - \`flyctl tokens create org\` makes a token; those of one app, with an end or with other limits are refused, since ours are for whole
   organisations and stay until revoked.
 - Builders, public addresses, certificates, domains, extensions, members, replay sources, SSH keys and secret keys have no meaning

@@ -1,5 +1,5 @@
 import { AppError } from "../core/errors.ts";
-import { parseAppName, parseMachineId, type OrgSlug } from "../core/ids.ts";
+import { parseAppName, parseMachineId, parseOrgSlug, PERSONAL_ORG, type OrgSlug } from "../core/ids.ts";
 import type { Result } from "../core/result.ts";
 import type { App, Machine } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
@@ -8,6 +8,21 @@ import type { Principal } from "./tokens.ts";
 export function valid<T>(result: Result<T, string>): T {
   if (!result.ok) throw new AppError("invalid", result.error);
   return result.value;
+}
+
+/**
+ * On the platform `personal` is everybody's own name for an organisation whose slug is another, and its command line names it by
+ * that: its agent ends at once where both are the same. No other organisation can be called this.
+ */
+const PERSONAL_RAW_SLUG = "personal_org";
+
+export function rawSlugOf(org: OrgSlug): string {
+  return org === PERSONAL_ORG ? PERSONAL_RAW_SLUG : org;
+}
+
+/** An organisation by either of its names. @errors invalid */
+export function orgSlugOf(text: string): OrgSlug {
+  return text === PERSONAL_RAW_SLUG ? PERSONAL_ORG : valid(parseOrgSlug(text));
 }
 
 export function maySee(principal: Principal, app: App): boolean {

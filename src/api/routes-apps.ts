@@ -1,17 +1,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { AppError } from "../core/errors.ts";
-import {
-  DEFAULT_NETWORK,
-  parseAppName,
-  parseNetworkName,
-  parseOrgSlug,
-  PERSONAL_ORG,
-  type OrgSlug,
-} from "../core/ids.ts";
+import { DEFAULT_NETWORK, parseAppName, parseNetworkName, PERSONAL_ORG, type OrgSlug } from "../core/ids.ts";
 import { parseIp6 } from "../network/address.ts";
 import type { Registry } from "../registry/commands.ts";
 import type { App, FlycastAddress } from "../registry/model.ts";
-import { findApp, mayUse, sortedVisibleApps, valid } from "./lookup.ts";
+import { findApp, mayUse, orgSlugOf, rawSlugOf, sortedVisibleApps, valid } from "./lookup.ts";
 import { appParam, json, newRouter, queryFlag, refused, type Router } from "./openapi.ts";
 import { appJson, ipJson } from "./platform-json.ts";
 import { allocateSchema, appSchema, createAppSchema, ipSchema, type AppJson, type IpJson } from "./platform-schemas.ts";
@@ -49,7 +42,7 @@ export function appRoutes(registry: Registry, destroyApp: (app: App) => Promise<
     (c) => {
       const { org_slug: org, app_role: role } = c.req.valid("query");
       const apps = sortedVisibleApps(view, c.get("principal"))
-        .filter((app) => org === undefined || org === "" || app.org === org)
+        .filter((app) => org === undefined || org === "" || app.org === org || rawSlugOf(app.org) === org)
         // No app here has one of the platform's roles, such as that of its old Postgres clusters.
         .filter(() => role === undefined || role === "")
         .map(show);
@@ -163,7 +156,7 @@ export async function allocate(
   orgSlug: string,
   networkName: string,
 ) {
-  const org = orgSlug === "" ? app.org : valid(parseOrgSlug(orgSlug));
+  const org = orgSlug === "" ? app.org : orgSlugOf(orgSlug);
   if (!mayUse(principal, org)) {
     throw new AppError("forbidden", `the token gives no access to organisation "${org}"`);
   }
@@ -194,7 +187,7 @@ export function refusePublic(type: unknown): void {
 function ownOrg(principal: Principal, slug: string | null | undefined): OrgSlug {
   const own = principal.kind === "org" ? principal.org : PERSONAL_ORG;
   if (slug == null || slug === "") return own;
-  const org = valid(parseOrgSlug(slug));
+  const org = orgSlugOf(slug);
   if (!mayUse(principal, org)) throw new AppError("forbidden", `the token gives no access to organisation "${org}"`);
   return org;
 }

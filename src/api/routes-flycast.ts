@@ -2,14 +2,7 @@ import { isAbsolute } from "node:path";
 import { Hono, type Context } from "hono";
 import { streamText } from "hono/streaming";
 import { AppError } from "../core/errors.ts";
-import {
-  DEFAULT_NETWORK,
-  parseNetworkName,
-  parseOrgSlug,
-  parseRegionCode,
-  PERSONAL_ORG,
-  type MachineId,
-} from "../core/ids.ts";
+import { DEFAULT_NETWORK, parseNetworkName, parseRegionCode, PERSONAL_ORG, type MachineId } from "../core/ids.ts";
 import { findUser } from "../machines/drivers/users.ts";
 import { networkCidr } from "../network/address.ts";
 import type { ClientPlace } from "../network/plane.ts";
@@ -17,7 +10,7 @@ import type { Commands } from "../registry/commands.ts";
 import type { Machine, Network, Organisation, Token } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
 import { issueToken } from "./issue-token.ts";
-import { findApp, findMachine, maySee, mayUse, valid } from "./lookup.ts";
+import { findApp, findMachine, maySee, mayUse, orgSlugOf, valid } from "./lookup.ts";
 import type { ApiEnv } from "./server.ts";
 import type { Principal } from "./tokens.ts";
 import { planScale } from "./scale.ts";
@@ -116,7 +109,7 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
     requireNode(c.get("principal"));
     const body = await fields(c, ["slug", "name", "user"]);
     const org = await deps.commands.createOrganisation({
-      slug: valid(parseOrgSlug(body.slug ?? "")),
+      slug: orgSlugOf(body.slug ?? ""),
       ...(body.name === undefined ? {} : { name: body.name }),
       user: await userOf(body.user),
     });
@@ -125,7 +118,7 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
   routes.post("/orgs/:slug", async (c) => {
     requireNode(c.get("principal"));
     const body = await fields(c, ["name", "user"]);
-    const slug = valid(parseOrgSlug(c.req.param("slug")));
+    const slug = orgSlugOf(c.req.param("slug"));
     const org = await deps.commands.updateOrganisation(slug, {
       ...(body.name === undefined ? {} : { name: body.name }),
       ...(body.user === undefined ? {} : { user: await userOf(body.user) }),
@@ -147,7 +140,7 @@ export function flycastRoutes(deps: FlycastDeps): Hono<ApiEnv> {
   routes.post("/tokens", async (c) => {
     requireNode(c.get("principal"));
     const body = await fields(c, ["org", "name"]);
-    const org = valid(parseOrgSlug(body.org ?? PERSONAL_ORG));
+    const org = orgSlugOf(body.org ?? PERSONAL_ORG);
     if (deps.view.organisation(org) === undefined) throw new AppError("not_found", `there is no organisation "${org}"`);
     const { token, secret } = await issueToken(deps.commands, org, body.name ?? "token");
     return c.json({ ...tokenJson(token), token: secret }, 201);
@@ -232,7 +225,7 @@ async function namedNetwork(c: Context<ApiEnv>, view: RegistryView): Promise<Net
   const principal = c.get("principal");
   const body = await fields(c, ["org", "network"]);
   const own = principal.kind === "org" ? principal.org : PERSONAL_ORG;
-  const org = body.org === undefined ? own : valid(parseOrgSlug(body.org));
+  const org = body.org === undefined ? own : orgSlugOf(body.org);
   if (!mayUse(principal, org)) throw new AppError("forbidden", "the token belongs to another organisation");
   const name = body.network === undefined ? DEFAULT_NETWORK : valid(parseNetworkName(body.network));
   const network = view.networkNamed(org, name);

@@ -1,10 +1,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import { AppError } from "../core/errors.ts";
-import { parseOrgSlug, type OrgSlug } from "../core/ids.ts";
+import type { OrgSlug } from "../core/ids.ts";
 import { publicState, type Machine } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
 import type { History } from "./history.ts";
-import { mayUse, valid } from "./lookup.ts";
+import { mayUse, orgSlugOf } from "./lookup.ts";
 import { isSet, json, newRouter, queryFlag, refused, type Router } from "./openapi.ts";
 import { configJson } from "./platform-json.ts";
 import type { Principal } from "./tokens.ts";
@@ -30,7 +30,7 @@ const MOST = 1000;
 export function orgRoutes(view: RegistryView, history: Pick<History, "allDeparted">): Router {
   const routes = newRouter();
   const orgOf = (principal: Principal, slug: string): OrgSlug => {
-    const org = valid(parseOrgSlug(slug));
+    const org = orgSlugOf(slug);
     if (view.organisation(org) === undefined || !mayUse(principal, org))
       throw new AppError("not_found", `Could not find Organization "${org}"`);
     return org;

@@ -1,10 +1,10 @@
 import { createRoute, z } from "@hono/zod-openapi";
 import type { Clock } from "../core/clock.ts";
 import { AppError } from "../core/errors.ts";
-import { PERSONAL_ORG, parseOrgSlug } from "../core/ids.ts";
+import { PERSONAL_ORG } from "../core/ids.ts";
 import type { Organisation } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
-import { findApp, mayUse, sortedVisibleApps, valid } from "./lookup.ts";
+import { findApp, mayUse, orgSlugOf, rawSlugOf, sortedVisibleApps } from "./lookup.ts";
 import { appParam, json, newRouter, queryFlag, refused, type Router } from "./openapi.ts";
 import { currentRelease, nextRelease, parseReleaseId, type Release } from "./releases.ts";
 
@@ -69,7 +69,7 @@ export function uiexRoutes(view: RegistryView, clock: Clock): Router {
       },
     }),
     (c) => {
-      const slug = valid(parseOrgSlug(c.req.valid("param").slug));
+      const slug = orgSlugOf(c.req.valid("param").slug);
       const org = view.organisation(slug);
       if (org === undefined || !mayUse(c.get("principal"), slug))
         throw new AppError("not_found", `Could not find Organization "${slug}"`);
@@ -167,7 +167,7 @@ function organizationJson(org: Organisation): z.infer<typeof organization> {
     id: org.slug,
     internal_numeric_id: org.number,
     slug: org.slug,
-    raw_slug: org.slug,
+    raw_slug: rawSlugOf(org.slug),
     name: org.name,
     paid_plan: true,
     personal: org.slug === PERSONAL_ORG,

@@ -3,7 +3,6 @@ import { AppError } from "../core/errors.ts";
 import {
   DEFAULT_NETWORK,
   parseNetworkName,
-  parseOrgSlug,
   parseRegionCode,
   PERSONAL_ORG,
   type NetworkId,
@@ -12,7 +11,7 @@ import {
 import type { Commands } from "../registry/commands.ts";
 import type { Network, Peer } from "../registry/model.ts";
 import type { RegistryView } from "../registry/view.ts";
-import { valid } from "./lookup.ts";
+import { orgSlugOf, valid } from "./lookup.ts";
 import type { ApiEnv } from "./server.ts";
 import type { Principal } from "./tokens.ts";
 
@@ -136,7 +135,7 @@ function peerJson(view: RegistryView, peer: Peer): object {
 /** @errors forbidden, not_found */
 function orgFor(principal: Principal, view: RegistryView, wanted: string | undefined): OrgSlug {
   const own = principal.kind === "org" ? principal.org : PERSONAL_ORG;
-  const slug = wanted === undefined ? own : valid(parseOrgSlug(wanted));
+  const slug = wanted === undefined ? own : orgSlugOf(wanted);
   if (principal.kind === "org" && principal.org !== slug) {
     throw new AppError("forbidden", "the token belongs to another organisation");
   }

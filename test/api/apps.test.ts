@@ -117,6 +117,6 @@ describe("the rest of what clients ask", () => {
 
   test("organizations have what the second API tells of them", async () => {
     const { organization } = (await api.call("/api/v1/organizations/personal?admin=true")).json;
-    expect(organization).toMatchObject({ slug: "personal", raw_slug: "personal", personal: true, billable: true });
+    expect(organization).toMatchObject({ slug: "personal", raw_slug: "personal_org", personal: true, billable: true });
   });
 });

@@ -309,3 +309,23 @@ describe("what this node does not do", () => {
     expect(json).toMatchObject({ status: "unknown", code: "unsupported", error: expect.stringMatching(/.{20}/) });
   });
 });
+
+test("the personal organisation's other slug is taken wherever a slug is", async () => {
+  const { data } = (await api.call("/graphql", { body: { query: `{ personalOrganization { slug rawSlug } }` } })).json;
+  const { slug, rawSlug } = data.personalOrganization;
+  expect([slug, rawSlug]).toEqual(["personal", "personal_org"]);
+  const body = { query: `query($s: String!) { organization(slug: $s) { slug } }`, variables: { s: rawSlug } };
+  expect((await api.call("/graphql", { body })).json.data.organization.slug).toBe("personal");
+  const uiex = await api.call(`/api/v1/organizations/${rawSlug}`);
+  expect(uiex.json.organization).toMatchObject({ slug, raw_slug: rawSlug, personal: true });
+  expect((await api.call("/v1/apps", { body: { name: "by-raw-slug", org_slug: rawSlug } })).status).toBe(201);
+  for (const org of [slug, rawSlug]) {
+    const { apps } = (await api.call(`/v1/apps?org_slug=${org}`)).json;
+    expect(apps.map(({ name }: { name: string }) => name)).toContain("by-raw-slug");
+    expect((await api.call(`/v1/orgs/${org}/machines`)).status).toBe(200);
+  }
+  const ip = { type: "private_v6", org_slug: rawSlug };
+  expect((await api.call("/v1/apps/by-raw-slug/ip_assignments", { body: ip })).status).toBe(200);
+  expect((await api.call("/flycast/v1/orgs", { body: { slug: rawSlug } })).json.status).toBe("name_taken");
+  expect((await api.call("/v1/apps/by-raw-slug", { method: "DELETE" })).status).toBe(202);
+});

@@ -68,7 +68,7 @@ describe("the queries of the platform's command line", () => {
       { appName: "web" },
     );
     expect(data.appcompact).toMatchObject({ id: "web", hostname: "web.flycast", postgresAppRole: null });
-    expect(data.appbasic.organization).toMatchObject({ slug: "personal", rawSlug: "personal" });
+    expect(data.appbasic.organization).toMatchObject({ slug: "personal", rawSlug: "personal_org" });
     expect(data.apphostissues.hostIssues.nodes).toEqual([]);
     expect(data.app.releases.nodes).toMatchObject([{ version: 1, status: "complete", stable: true }]);
   });

@@ -1,8 +1,8 @@
 import { AppError } from "../../core/errors.ts";
-import { parseOrgSlug, PERSONAL_ORG } from "../../core/ids.ts";
+import { PERSONAL_ORG } from "../../core/ids.ts";
 import type { Registry } from "../../registry/commands.ts";
 import type { App, Organisation } from "../../registry/model.ts";
-import { mayUse, valid } from "../lookup.ts";
+import { mayUse, orgSlugOf } from "../lookup.ts";
 import type { GatewayFacts } from "../routes-wireguard.ts";
 import type { Secrets } from "../secrets.ts";
 import type { Principal } from "../tokens.ts";
@@ -35,7 +35,7 @@ export class Asked {
   /** By its slug, which is its id too; the caller's own where none is named. @errors not_found */
   findOrg(slugOrId: string | null | undefined): Organisation {
     const own = this.principal.kind === "org" ? this.principal.org : PERSONAL_ORG;
-    const slug = slugOrId == null ? own : valid(parseOrgSlug(slugOrId));
+    const slug = slugOrId == null ? own : orgSlugOf(slugOrId);
     const org = this.deps.registry.view.organisation(slug);
     if (org === undefined || !mayUse(this.principal, org.slug))
       throw new AppError("not_found", `Could not find Organization "${slug}"`);

@@ -1,7 +1,7 @@
 import { AppError } from "../../core/errors.ts";
-import { DEFAULT_NETWORK, parseAppName, parseNetworkName, parseOrgSlug, parseRegionCode } from "../../core/ids.ts";
+import { DEFAULT_NETWORK, parseAppName, parseNetworkName, parseRegionCode } from "../../core/ids.ts";
 import { kindOf, parseIp6 } from "../../network/address.ts";
-import { findApp, mayUse, valid } from "../lookup.ts";
+import { findApp, mayUse, orgSlugOf, valid } from "../lookup.ts";
 import { allocate, refusePublic } from "../routes-apps.ts";
 import { peersOf, refuseKnownKey, syncIfThere } from "../routes-wireguard.ts";
 import type { Asked, Input } from "./asked.ts";
@@ -51,7 +51,7 @@ export function mutations(asked: Asked): object {
     createOrganization: async ({ input }: Input<{ name: string }>) => {
       asked.requireNode();
       const words = input.name.toLowerCase().replace(/[^a-z0-9]+/g, "-");
-      const slug = valid(parseOrgSlug(words.replace(/^-|-$/g, "")));
+      const slug = orgSlugOf(words.replace(/^-|-$/g, ""));
       return { organization: shapes.org(await commands.createOrganisation({ slug, name: input.name })) };
     },
     allocateIpAddress: async ({ input }: Input<NewAddress>) => {

@@ -13,7 +13,7 @@ import {
   type Token,
 } from "../../registry/model.ts";
 import type { History } from "../history.ts";
-import { findMachine, maySee, mayUse } from "../lookup.ts";
+import { findMachine, maySee, mayUse, rawSlugOf } from "../lookup.ts";
 import { configJson } from "../platform-json.ts";
 import { currentRelease } from "../releases.ts";
 import { peersOf } from "../routes-wireguard.ts";
@@ -199,7 +199,7 @@ export class Shapes {
       id: org.slug,
       internalNumericId: String(org.number),
       slug: org.slug,
-      rawSlug: org.slug,
+      rawSlug: rawSlugOf(org.slug),
       name: org.name,
       type: org.slug === PERSONAL_ORG ? "PERSONAL" : "SHARED",
       paidPlan: true,
