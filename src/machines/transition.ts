@@ -9,12 +9,11 @@
  */
 import { AppError } from "../core/errors.ts";
 import { assertNever, err, ok, type Result } from "../core/result.ts";
-import { ms, type Monotonic } from "../core/units.ts";
-import { describeExit, ending, finish, life, restartDelay } from "./endings.ts";
-import type { Effect, Ending, Life, LifeEvent, MachineState, Step } from "./state.ts";
-
-/** A life of this length is no crash loop: restarts count from 0 again. */
-const STEADY_LIFE = ms(10_000);
+import type { Monotonic } from "../core/units.ts";
+import { ending, finish, life } from "./endings.ts";
+import { exited, startFailed } from "./exits.ts";
+import type { LifeEvent, MachineState, Step } from "./state.ts";
+import { clearAway, cut, gone, putDown, stay, step, still, stopEffect } from "./steps.ts";
 
 export function newMachine(now: Monotonic): MachineState {
   return {
@@ -161,70 +160,6 @@ function driverStarted(
   return still(state);
 }
 
-function startFailed(state: MachineState, event: LifeEvent & { readonly kind: "start-failed" }, now: Monotonic): Step {
-  if (event.generation !== state.generation) return still(state);
-  if (state.kind === "stopping" && state.unborn) {
-    // A resume that failed leaves a frozen process behind, so this is not the end yet.
-    return { next: { ...state, unborn: false }, effects: [killEffect(state)] };
-  }
-  if (state.kind !== "starting") return still(state);
-  const { generation } = state;
-  if (state.resume) {
-    // Reference §3.2: a suspended Machine is resumed, else it boots.
-    return {
-      next: { ...state, process: generation, resume: false },
-      effects: [{ kind: "driver-start", generation, clean: true }],
-    };
-  }
-  const restart = restartDelay(state, event.after, { code: 1, signal: undefined });
-  const failed: Ending = { ...ending("failed", event.error.message), error: event.error, restartAfter: restart };
-  const step = finish(state, failed, now);
-  return { next: step.next, effects: [{ kind: "fail-waiters", error: event.error }, ...step.effects] };
-}
-
-function exited(before: MachineState, event: LifeEvent & { readonly kind: "exited" }, now: Monotonic): Step {
-  if (event.process !== before.process) return still(before); // guard: exit-generation
-  const steady = before.kind === "started" && now - before.since >= STEADY_LIFE;
-  const state = steady ? { ...before, restarts: 0 } : before;
-  const how = describeExit(event.exit);
-  const error = new AppError("machine_exited", `the Machine's main process ended: ${how}`, {
-    details: { ...event.exit },
-  });
-  const restartAfter = restartDelay(state, event.after, event.exit);
-  const last = {
-    ...ending(event.after.autoDestroy ? "destroyed" : "stopped", `it ended by itself: ${how}`),
-    restartAfter,
-  };
-  switch (state.kind) {
-    case "starting": {
-      const failed: Ending = { ...last, to: event.after.autoDestroy ? "destroyed" : "failed", error };
-      return { ...clearAway(state, failed, now, false), effects: [{ kind: "fail-waiters", error }, killEffect(state)] };
-    }
-    case "started": {
-      const next: Ending = event.unproven && last.to === "stopped" ? { ...last, to: "failed", error } : last;
-      return { ...clearAway(state, next, now, false), effects: [lose(error, false), killEffect(state)] };
-    }
-    case "draining": {
-      const wanted = state.ending.to === "suspended" ? { ...state.ending, to: "stopped" as const } : state.ending;
-      return { ...clearAway(state, wanted, now, false), effects: [lose(error, false), killEffect(state)] };
-    }
-    case "suspended":
-    case "suspending": {
-      const wanted = state.kind === "suspending" ? state.next : undefined;
-      return { ...clearAway(state, wanted ?? last, now, false), effects: [lose(error, false), killEffect(state)] };
-    }
-    case "created":
-    case "stopping":
-    case "stopped":
-    case "failed":
-    case "destroying":
-    case "destroyed":
-      return still(state);
-    default:
-      return assertNever(state);
-  }
-}
-
 function end(state: MachineState, event: LifeEvent & { readonly kind: "end" }, now: Monotonic): Result<Step, AppError> {
   const wanted = event.ending;
   switch (state.kind) {
@@ -264,71 +199,9 @@ function end(state: MachineState, event: LifeEvent & { readonly kind: "end" }, n
   }
 }
 
-/** The claims that are left are ended by force. */
-function cut(state: MachineState, wanted: Ending, now: Monotonic): Step {
-  const error = new AppError("FP11", `cut: ${wanted.because}`);
-  const step = putDown(state, wanted, now);
-  return { next: step.next, effects: [lose(error, true), ...step.effects] };
-}
-
-/** Stops or freezes what runs (or stands frozen). */
-function putDown(state: MachineState, wanted: Ending, now: Monotonic): Step {
-  if (wanted.to === "suspended" && (state.kind === "started" || state.kind === "draining")) {
-    const next: MachineState = {
-      ...life(state, now, wanted.because),
-      kind: "suspending",
-      pid: state.pid,
-      next: undefined,
-    };
-    // Connections of callers that are themselves suspended may be left: they end with the life.
-    const error = new AppError("PM10", `suspended: ${wanted.because}`);
-    return { next, effects: [lose(error, false), { kind: "driver-suspend", generation: state.generation }] };
-  }
-  const error = new AppError("machine_exited", `the Machine was stopped: ${wanted.because}`);
-  return { ...clearAway(state, wanted, now, false), effects: [lose(error, false), stopEffect(state, wanted)] };
-}
-
 function suspended(state: MachineState & { readonly kind: "suspending" }, now: Monotonic): Step {
   const next: MachineState = { ...life(state, now, state.because), kind: "suspended", pid: state.pid };
   if (state.next === undefined) return still(next);
   if (state.next.to === "restart") return { next, effects: [{ kind: "request-start", because: state.next.because }] };
   return putDown(next, state.next, now);
-}
-
-function clearAway(
-  state: MachineState,
-  wanted: Ending,
-  now: Monotonic,
-  unborn: boolean,
-): { readonly next: MachineState } {
-  return { next: { ...life(state, now, wanted.because), kind: "stopping", unborn, ending: wanted } };
-}
-
-function lose(error: AppError, cutOff: boolean): Effect {
-  return { kind: "lose-claims", error, cut: cutOff };
-}
-
-function stopEffect(state: Life, wanted: Ending): Effect {
-  return { kind: "driver-stop", generation: state.generation, signal: wanted.signal, timeout: wanted.timeout };
-}
-
-/** The main process is gone already; whatever it left behind goes too. */
-function killEffect(state: Life): Effect {
-  return { kind: "driver-stop", generation: state.generation, signal: "SIGKILL", timeout: ms(0) };
-}
-
-function step(next: MachineState, ...effects: Effect[]): Result<Step, never> {
-  return ok({ next, effects });
-}
-
-function still(state: MachineState): Step {
-  return { next: state, effects: [] };
-}
-
-function stay(state: MachineState): Result<Step, never> {
-  return ok(still(state));
-}
-
-function gone(): Result<never, AppError> {
-  return err(new AppError("not_found", "the Machine is being destroyed"));
 }
