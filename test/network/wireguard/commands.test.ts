@@ -22,6 +22,7 @@ const unable = cannotMakeComputers() ?? cannotPlay(WHO);
 describe.skipIf(unable !== undefined && process.env["CI"] !== "true")("flycast wireguard", () => {
   let computer: Computer;
   let node: Up;
+  let loopback: Up | undefined;
   let folder: string;
   const wireguard = (...args: string[]): Promise<Ran> => node.cli("wireguard", ...args);
   const peers = async (): Promise<readonly { name: string; org: string; network: string }[]> =>
@@ -45,6 +46,8 @@ describe.skipIf(unable !== undefined && process.env["CI"] !== "true")("flycast w
     await node?.stop("SIGKILL");
     await computer?.end();
     clean(folder);
+    await loopback?.stop("SIGKILL");
+    if (loopback !== undefined) clean(loopback.folder);
   });
 
   test("create writes a file for its owner alone, and says what it did", async () => {
@@ -161,10 +164,9 @@ describe.skipIf(unable !== undefined && process.env["CI"] !== "true")("flycast w
 
   test("loopback mode, which has no network to join, says so instead of silence", async () => {
     const other = workspaceOf(FILES, WHO);
-    const loopback = new Up(other, WHO, ["--network-mode", "loopback"]);
+    loopback = new Up(other, WHO, ["--network-mode", "loopback"]);
     const problem = await loopback.until((event) => event.event === "problem");
     expect(problem).toMatchObject({ code: "unsupported", message: expect.stringContaining("WireGuard") });
     await loopback.stop();
-    clean(other);
   });
 });
