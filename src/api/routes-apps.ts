@@ -61,7 +61,10 @@ export function appRoutes(registry: Registry, destroyApp: (app: App) => Promise<
       const body = c.req.valid("json");
       const name = valid(parseAppName(body.name ?? body.app_name ?? ""));
       const org = ownOrg(c.get("principal"), body.org_slug);
-      if (view.organisation(org) === undefined) throw new AppError("not_found", `there is no organisation "${org}"`);
+      if (view.organisation(org) === undefined)
+        throw new AppError("not_found", `there is no organisation "${org}"`, {
+          details: { next: "flycast orgs list" },
+        });
       const network =
         body.network == null || body.network === "" ? DEFAULT_NETWORK : valid(parseNetworkName(body.network));
       const app = await commands.createApp({ name, org, network });

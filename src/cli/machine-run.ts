@@ -56,23 +56,35 @@ export async function run(options: Options, args: readonly string[]): Promise<nu
   }
   if (options.detach !== true) {
     if (said) print("\n Attempting to start machine...\n");
-    await withProgress(`Waiting for ${machine.id} (start)`, !said, started(client, `${base}/${machine.id}`));
-    if (said) print(`Machine started, you can connect via the following private ip\n  ${machine.private_ip}`);
+    const end = await withProgress(`Waiting for ${machine.id} (start)`, !said, started(client, base, machine.id));
+    if (said) {
+      print(end ?? `Machine started, you can connect via the following private ip\n  ${machine.private_ip}`);
+    }
   }
   if (!said) printJson(await client.get(`${base}/${machine.id}`));
   return EXIT.done;
 }
 
-async function started(client: ApiClient, machine: string): Promise<void> {
+/** Resolves when it runs, or has done what it was for: then with how it ended. @errors PM02 */
+async function started(client: ApiClient, base: string, id: string): Promise<string | undefined> {
   for (;;) {
     try {
-      await client.get(`${machine}/wait?state=started,stopped,failed,destroyed&timeout=60`);
-      return;
+      await client.get(`${base}/${id}/wait?state=started,stopped,failed,destroyed&timeout=60`);
+      break;
     } catch (error) {
       // Still on its way.
       if (!(error instanceof AppError) || error.code !== "timeout") throw error;
     }
   }
+  const { state, events } = (await client.get(`${base}/${id}`)) as MachineJson;
+  if (state === "started" || state === "starting") return undefined;
+  const exit = events.find((event) => event.type === "exit")?.request?.exit_event;
+  if (exit?.exit_code === 0) return `Machine ${id} has ended: exit code 0`;
+  if (state === "destroyed" && exit === undefined) return `Machine ${id} has been destroyed`;
+  const { because } = (await client.get(`/flycast/v1/machines/${id}/why`)) as { because: string };
+  throw new AppError("PM02", `Machine ${id} does not run: ${because}`, {
+    details: { next: `flycast logs -m ${id}` },
+  });
 }
 
 /** @errors invalid */

@@ -26,6 +26,7 @@ export interface MachineJson {
     readonly status: string;
     readonly source: string;
     readonly timestamp: number;
+    readonly request?: { readonly exit_event?: { readonly exit_code: number } };
   }[];
 }
 
