@@ -20,7 +20,7 @@ unchanged. It listens on a loopback port (\`[node] api\`; \`flycast status\` pri
 export FLY_API_BASE_URL=http://127.0.0.1:4280    # what \`flycast status\` calls API
 export FLY_FLAPS_BASE_URL=$FLY_API_BASE_URL FLY_UIEX_BASE_URL=$FLY_API_BASE_URL
 export FLY_API_TOKEN="$(cat .flycast/token)"
-export FLY_NO_UPDATE_CHECK=1 FLY_SEND_METRICS=0
+export FLY_NO_UPDATE_CHECK=1 FLY_SEND_METRICS=0 FLY_SYNTHETICS_AGENT=0
 flyctl status -a web
 \`\`\`
 
@@ -79,7 +79,8 @@ where there is none.
   stopped stays so; a suspended Machine loses its memory. An equal config changes nothing.
 - **Wait**: \`state\` may be given several times; \`settled\` is any state that stays. A version that is not the newest is \`replaced\`.
 - Stops and the like answer after ten seconds at the latest; \`"pending": true\` says that the command goes on.
-- Destroyed Machines (the last 200 of the node) can still be looked at and waited for.
+- Events (the last 20 of a Machine) and destroyed Machines (the last 200 of the node, which can still be looked at and waited for)
+  are memory only: a restart of the node forgets them.
 - **Metadata** of one key or of all is changed without a new version of the Machine.
 - A **lease** is memory only: a restart of the node forgets it. Who holds it, why and until when is in the Machine; its \`nonce\`, with
   which it is released, only in the lease itself.
