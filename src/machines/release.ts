@@ -4,7 +4,7 @@ import type { Milliseconds } from "../core/units.ts";
 import { groupsOf, machineAddress } from "../network/address.ts";
 import type { HostId } from "../core/ids.ts";
 import type { Machine } from "../registry/model.ts";
-import type { ProcessDriver } from "./drivers/process.ts";
+import type { ProcessDriver } from "./drivers/process-driver.ts";
 
 export interface ReleaseOptions {
   readonly driver: Pick<ProcessDriver, "runOnce" | "remove">;

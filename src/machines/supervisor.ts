@@ -1,16 +1,18 @@
-import { AppError } from "../core/errors.ts";
+import type { AppError } from "../core/errors.ts";
 import { assertNever } from "../core/result.ts";
-import { ms, type Milliseconds, type Monotonic } from "../core/units.ts";
-import type { Machine, MachineStatus } from "../registry/model.ts";
+import { ms, type Monotonic } from "../core/units.ts";
+import type { Machine } from "../registry/model.ts";
+import { Alarms } from "./alarms.ts";
 import { announce } from "./announce.ts";
 import { ClaimDesk } from "./claim-desk.ts";
 import { Deeds } from "./deeds.ts";
 import type { Exit, RecoveredMachine } from "./driver.ts";
-import { describeExit, describeFailure } from "./endings.ts";
+import { describeFailure } from "./endings.ts";
 import { Health } from "./health.ts";
 import { describeHolders } from "./holders.ts";
 import { describeStatus } from "./machine-status.ts";
 import type { LastKnown } from "./memory.ts";
+import { LastEnds } from "./last-ends.ts";
 import { NamedTimers } from "./named-timers.ts";
 import { isAsleep, Outcomes } from "./outcomes.ts";
 import type { ClaimOutcome, ClaimRequest } from "./pool.ts";
@@ -35,11 +37,9 @@ export class Supervisor {
   readonly #turn: StartTurn;
   #state: MachineState;
   #health: Health | undefined;
-  #lastExit: MachineStatus["lastExit"];
-  #notedExit = 0;
-  #lastFailure: MachineStatus["lastFailure"];
+  readonly #last: LastEnds;
   #cut: readonly Holder[] = [];
-  #drainUntil: Monotonic | undefined;
+  readonly #alarms: Alarms;
   readonly #events: LifeEvent[] = [];
   #busy = false;
   #closed = false;
@@ -49,9 +49,11 @@ export class Supervisor {
     this.machine = machine;
     this.#context = context;
     this.#state = newMachine(context.clock.now());
+    this.#last = new LastEnds(context.clock);
     this.timers = new NamedTimers(context.clock);
     this.desk = new ClaimDesk(this, context);
     this.#deeds = new Deeds(this, context);
+    this.#alarms = new Alarms(this, context);
     this.#turn = new StartTurn(context.slots, machine.network);
     this.desk.configure();
   }
@@ -66,7 +68,7 @@ export class Supervisor {
 
   /** When a command's patience with the claims that are left ends. */
   get drainUntil(): Monotonic | undefined {
-    return this.#state.kind === "draining" ? this.#drainUntil : undefined;
+    return this.#state.kind === "draining" ? this.#alarms.drainUntil : undefined;
   }
 
   /** Claims that hold it up at this moment. */
@@ -148,33 +150,13 @@ export class Supervisor {
   }
 
   /** It runs on, or stands still, from an earlier life of the node. */
-  recovered({ generation, pid, suspended }: RecoveredMachine, known: LastKnown | undefined): void {
-    this.#recall(known);
-    const sleeps = suspended && known?.state === "suspended" && known.generation === generation;
-    this.dispatch({ kind: "recovered", generation, pid, suspended, because: sleeps ? known.because : undefined });
+  recovered(found: RecoveredMachine, known: LastKnown | undefined): void {
+    this.dispatch(this.#last.recovered(found, known));
   }
 
   /** It has come to rest in an earlier life of the node, or by that one's end. `exit`: what the driver knows of its end. */
   remembered(known: LastKnown, exit: Exit): void {
-    const { clock } = this.#context;
-    this.#recall(known);
-    const { generation } = known;
-    if (known.state === "stopped" || known.state === "failed") {
-      const since = (clock.now() - Math.max(0, clock.wall() - known.since)) as Monotonic;
-      return this.dispatch({ kind: "remembered", generation, because: known.because, since });
-    }
-    // When, nobody saw: we find it so.
-    const seen = exit.code !== undefined || exit.signal !== undefined;
-    if (seen) this.#lastExit = { code: exit.code, signal: exit.signal, at: clock.wall() };
-    const because = seen
-      ? `it ended while the node was away: ${describeExit(exit)}`
-      : "it ended with the node, or while that was away";
-    this.dispatch({ kind: "remembered", generation, because, since: clock.now() });
-  }
-
-  #recall(known: LastKnown | undefined): void {
-    this.#lastExit = known?.lastExit;
-    this.#lastFailure = known?.lastFailure;
+    this.dispatch(this.#last.remembered(known, exit));
   }
 
   exited(process: number, exit: Exit): void {
@@ -182,11 +164,8 @@ export class Supervisor {
     this.dispatch({ kind: "exited", process, exit, unproven: this.desk.unproven, after: this.afterExit() });
   }
 
-  /** The first report of each process counts: a second stop sees only that there is nothing left. */
   noteExit(exit: Exit): void {
-    if (this.#notedExit === this.#state.process) return;
-    this.#notedExit = this.#state.process;
-    this.#lastExit = { code: exit.code, signal: exit.signal, at: this.#context.clock.wall() };
+    this.#last.exited(this.#state.process, exit);
   }
 
   /** Resolves when the state passes the test: at once if it does now. */
@@ -215,14 +194,10 @@ export class Supervisor {
   }
 
   failed(error: AppError): void {
-    this.#noteFailure(error);
+    this.#last.failed(error);
     const { id, app } = this.machine;
     this.#context.emit({ event: "failed", machine: id, app, code: error.code, message: describeFailure(error) });
     this.#publish();
-  }
-
-  #noteFailure(error: AppError): void {
-    this.#lastFailure = { code: error.code, message: describeFailure(error), at: this.#context.clock.wall() };
   }
 
   woken(receipt: Receipt): void {
@@ -269,7 +244,7 @@ export class Supervisor {
     if (!result.ok || result.value.next === before) return;
     const { next, effects } = result.value;
     this.#state = next;
-    if (next.kind === "failed" && before.kind !== "failed") this.#noteFailure(next.error);
+    if (next.kind === "failed" && before.kind !== "failed") this.#last.failed(next.error);
     if (isUp(before) && !isUp(next)) this.#lifeOver(event.kind === "exited" && event.unproven);
     for (const effect of effects) this.#run(effect);
     this.#publish();
@@ -300,39 +275,9 @@ export class Supervisor {
         if (effect.cut) this.#cut = this.holders();
         return this.desk.ledger.loseAll(effect.error, this.#context.clock.now());
       case "arm":
-        return this.#armed(effect);
+        return this.#alarms.arm(effect);
       default:
         return assertNever(effect);
-    }
-  }
-
-  #armed({ timer, generation, after }: Effect & { readonly kind: "arm" }): void {
-    const { clock, random, limits } = this.#context;
-    switch (timer) {
-      case "wake": {
-        const error = (): AppError => {
-          const seconds = limits().wakeTimeout / 1000;
-          return new AppError("PM03", `the Machine did not start within ${seconds} s`);
-        };
-        return this.timers.arm(timer, after ?? limits().wakeTimeout, () => {
-          if (this.#state.kind === "starting") this.failed(error());
-          this.dispatch({ kind: "wake-timeout", generation, error: error() });
-        });
-      }
-      case "drain":
-        this.#drainUntil = (clock.now() + limits().drainTimeout) as Monotonic;
-        return this.timers.arm(timer, limits().drainTimeout, () =>
-          this.dispatch({ kind: "drain-timeout", generation }),
-        );
-      case "restart":
-        // A little late by chance, so that a hundred Machines that fell together do not rise together.
-        return this.timers.arm(timer, ((after ?? 0) * (1 + random() / 10)) as Milliseconds, () =>
-          this.dispatch({ kind: "restart-due" }),
-        );
-      case "retry":
-        return this.timers.arm(timer, after ?? (0 as Milliseconds), () => this.#context.changed(this.machine.app));
-      default:
-        return assertNever(timer);
     }
   }
 
@@ -372,7 +317,7 @@ export class Supervisor {
     if (next.kind === "stopped") this.timers.arm("release", LONG_ASLEEP, () => void this.#deeds.release());
     else this.timers.disarm("release");
     const woken = this.desk.receipt?.generation === next.generation;
-    const told = announce(this.machine, { before, next, event }, { woken, cut: this.#cut, exit: this.#lastExit });
+    const told = announce(this.machine, { before, next, event }, { woken, cut: this.#cut, exit: this.#last.exit });
     if (told !== undefined) this.#context.emit(told);
   }
 
@@ -393,8 +338,8 @@ export class Supervisor {
     const status = describeStatus(this.#state, this.#context.clock, {
       checks: this.#health?.read().checks ?? [],
       slots: this.desk.ledger.slots(),
-      lastExit: this.#lastExit,
-      lastFailure: this.#lastFailure,
+      lastExit: this.#last.exit,
+      lastFailure: this.#last.failure,
     });
     this.#context.publish(this.machine.id, status);
   }

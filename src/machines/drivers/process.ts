@@ -6,16 +6,18 @@ import { AppError, toAppError } from "../../core/errors.ts";
 import type { AppName, MachineId } from "../../core/ids.ts";
 import { ms, type Milliseconds, type Port } from "../../core/units.ts";
 import type { Signal } from "../../config/model.ts";
-import type { DialAddress, NetworkPlane, Place, PlaceRequest } from "../../network/plane.ts";
+import type { DialAddress, Place } from "../../network/plane.ts";
 import type { Machine } from "../../registry/model.ts";
-import type { Exit, MachineDriver, RecoveredMachine, StartedMachine } from "../driver.ts";
+import type { Exit, RecoveredMachine, StartedMachine } from "../driver.ts";
 import { runToEnd, type ExecOrder, type ExecResult } from "./exec.ts";
 import { lastWords } from "./last-words.ts";
 import { existingLogs, linesSince, readLog, tailOf, type LogOptions, type Lot } from "./log-reader.ts";
 import { membersOfFamily, membersOfPlace, type SignalMembers } from "./members.ts";
+import { Notices } from "./notices.ts";
 import { realOutputPath } from "./output-files.ts";
 import { failedStart, Places } from "./places.ts";
 import { preflight } from "./preflight.ts";
+import type { ProcessDriver, ProcessDriverOptions } from "./process-driver.ts";
 import { familyOf, isSameProcess, trySignal } from "./processes.ts";
 import { explainRefusal, launchChain, parentDeathWrapper } from "./launch.ts";
 import { endsWithin, newLife, NOBODY_SAW, recordedExit, watchMain, type Life } from "./life.ts";
@@ -24,53 +26,6 @@ import { endStrays, standing } from "./strays.ts";
 import { Starter } from "./starter-client.ts";
 import { Standstill, type Freezer } from "./standstill.ts";
 import { filesOf, makeMountFolders, processEnvironment, runsAs } from "./surroundings.ts";
-
-/** As pino's. */
-export interface DriverLog {
-  info(details: object, message: string): void;
-  warn(details: object, message: string): void;
-}
-
-export interface ProcessDriverOptions {
-  readonly plane: NetworkPlane;
-  /** The node's state folder, absolute. Everything of this driver is below `machines/` in it; Machines never see it. */
-  readonly stateDir: string;
-  readonly clock: Clock;
-  /** Shown in every Machine that has a mount namespace of its own, such as `/.fly/fly-src.pub`. @default none */
-  readonly files?: PlaceRequest["files"];
-  /** Host mode: Machines go on when the node ends, and are found again. Otherwise they end with it, however it ends. */
-  readonly outlive: boolean;
-  readonly log: DriverLog;
-  /** What an app asks for and does not get here; each message once. @default logged as a warning */
-  readonly onNotice?: (app: AppName, message: string) => void;
-  /** How Machines are suspended. @default the freezer of control groups where the kernel lets us, else signals */
-  readonly freezer?: "signals" | undefined;
-}
-
-export interface ProcessDriver extends MachineDriver {
-  /** The last lines of output, oldest first, to explain a failure. At most 64 KiB. */
-  tail(id: MachineId, lines: number): readonly string[];
-  /** Lines of output as `2026-01-01T00:00:00.000Z text`: the last `lines`, then, with `follow`, whatever comes until `signal`. */
-  readLog(id: MachineId, options: LogOptions): AsyncIterable<string>;
-  /** For readers that come again and again: what came since a position, or the last lines. */
-  logSince(id: MachineId, position: number | undefined, lines: number): Lot;
-  /**
-   * Runs a command to its end in a Machine of its own (`release_command`). `machine` has an id that nothing else uses; its
-   * place and output are left for the caller to look at and `remove`. Killed after `timeout`: then `timedOut`.
-   * @errors PM02
-   */
-  runOnce(
-    machine: Machine,
-    argv: readonly string[],
-    env: Readonly<Record<string, string>>,
-    timeout: Milliseconds,
-  ): Promise<{ readonly exit: Exit; readonly timedOut: boolean; readonly tail: readonly string[] }>;
-  /** Runs a command beside the main process: in its place and folder, as its user. @errors conflict when it does not run, PM02 */
-  exec(machine: Machine, order: ExecOrder): Promise<ExecResult>;
-  /** Every process of a Machine, by the ids that this process knows; empty when it does not run. */
-  processes(id: MachineId): readonly number[];
-  readonly freezer: Freezer;
-}
 
 /** What execvp(3) searches where PATH is not set. */
 const DEFAULT_PATH = "/bin:/usr/bin";
@@ -86,25 +41,6 @@ export async function createProcessDriver(options: ProcessDriverOptions): Promis
   const driver = new Driver(options, await parentDeathWrapper(options), standstill, notices);
   await driver.prepare();
   return driver;
-}
-
-/** What an app asks for and does not get here. */
-class Notices {
-  readonly #options: Pick<ProcessDriverOptions, "onNotice" | "log">;
-  readonly #told = new Set<string>();
-
-  constructor(options: Pick<ProcessDriverOptions, "onNotice" | "log">) {
-    this.#options = options;
-  }
-
-  /** Each message once. */
-  tell(app: AppName, message: string): void {
-    if (this.#told.has(message)) return;
-    this.#told.add(message);
-    const { onNotice, log } = this.#options;
-    if (onNotice === undefined) log.warn({ app }, message);
-    else onNotice(app, message);
-  }
 }
 
 class Driver implements ProcessDriver {
@@ -166,7 +102,7 @@ class Driver implements ProcessDriver {
     const checked = preflight({ app: machine.app, command, folder, path, inside });
     if (!checked.ok) throw new AppError("PM02", checked.error);
     const user = await runsAs(machine);
-    this.#tellOfFiles(machine);
+    if (!this.#namespaces) this.#notices.tellOfFiles(machine);
     const closed = this.#namespaces ? undefined : this.#options.stateDir;
     await makeMountFolders(machine, user, closed).catch(failedStart);
     const place = await this.#places.take(machine, [...(this.#options.files ?? []), ...(await filesOf(machine, env))]);
@@ -358,15 +294,6 @@ class Driver implements ProcessDriver {
 
   #machineFolder(id: MachineId): string {
     return join(this.#folder, id);
-  }
-
-  #tellOfFiles({ app, config }: Machine): void {
-    if (config.files.length > 0 && !this.#namespaces) {
-      this.#notices.tell(
-        app,
-        "[[files]] are not put in place in loopback mode, where Machines see the computer's own files",
-      );
-    }
   }
 
   #begin(id: MachineId, generation: number, place: Place, key: number | undefined): Life {
