@@ -38,6 +38,8 @@ export function requestText(raw: readonly string[], endStream: boolean): string 
         authority = value;
         break;
       case ":scheme":
+        // As a target in absolute form would have to be.
+        if (!/^https?$/i.test(value)) return undefined;
         break;
       case "host":
         host = value;

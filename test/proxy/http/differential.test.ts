@@ -1,17 +1,17 @@
-import { createServer as createHttpServer } from "node:http";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect, createServer } from "node:net";
 import { once } from "node:events";
-import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { systemClock } from "../../../src/core/clock.ts";
-import type { RegionCode } from "../../../src/core/ids.ts";
-import { ms } from "../../../src/core/units.ts";
-import { createHttpHandler, type HttpHandler } from "../../../src/proxy/http/handler.ts";
-import { PLAIN_LIMITS } from "../../support/plain-values.ts";
-import { connectionTo, httpRoute, StaticReach } from "../../support/static-reach.ts";
-import { listen, startFront, viewOf } from "./harness.ts";
+import { listen, startFront } from "./harness.ts";
 import { inPieces, oddRequests, oddResponse, seeded } from "./odd-streams.ts";
 import { hasProgram, type Peer, startHaproxy, startNginx } from "./peers.ts";
+import {
+  inLanes,
+  type LanedFront,
+  type Reading,
+  RecordingOrigin,
+  startLanedFront,
+  UNKNOWN_METHOD,
+} from "./recording-origin.ts";
 
 // `FLYCAST_SEED=N FLYCAST_STREAMS=N npx vitest run test/proxy/http/differential.test.ts` repeats a run, or makes it longer.
 const STREAMS = Number(process.env["FLYCAST_STREAMS"] ?? 20_000);
@@ -21,61 +21,6 @@ const SEED = Number(process.env["FLYCAST_SEED"] ?? Date.now() % 1_000_000);
 const LANES = 24;
 const CI = process.env["CI"] === "true";
 const present = hasProgram("haproxy") && hasProgram("nginx");
-
-const UNKNOWN_METHOD = "a method that the origin does not know";
-
-/** What an origin read: `METHOD target body`, one string for each request. */
-type Reading = string[];
-
-/** An origin that answers everything, and remembers what it read by the lane in which it came. */
-class RecordingOrigin {
-  readonly readings = new Map<string, Reading>();
-  /** Requests that no proxy marked: it had taken their bytes for something else. */
-  readonly orphans: string[] = [];
-  port = 0;
-  readonly #lane: (headers: Record<string, string | string[] | undefined>) => string | undefined;
-  readonly #server = createHttpServer((request, response) => {
-    let body = "";
-    request.setEncoding("latin1");
-    request.on("data", (chunk: string) => (body += chunk));
-    request.on("end", () => {
-      const lane = this.#lane(request.headers);
-      const target = (request.url ?? "").replace(/^http:\/\/[^/]*/, "");
-      const reading = `${request.method} ${target} ${JSON.stringify(body)}`;
-      if (lane === undefined) this.orphans.push(reading);
-      else this.readings.set(lane, [...(this.readings.get(lane) ?? []), reading]);
-      response.end("ok");
-    });
-  });
-
-  constructor(lane: (headers: Record<string, string | string[] | undefined>) => string | undefined) {
-    this.#lane = lane;
-    this.#server.on("clientError", (error, socket) => {
-      // Without a packet: the end of a connection within a body, as when a client leaves.
-      // Only a method that the origin does not know gets here from a proxy that is in order.
-      const packet = ((error as Error & { rawPacket?: Buffer }).rawPacket ?? Buffer.alloc(0)).toString("latin1");
-      const lane = /^X-Lane: (\d+)|lane-(\d+)/im.exec(packet);
-      const reading = lane?.[1] ?? lane?.[2];
-      if (reading !== undefined && /Invalid method|Expected space after method/.test(error.message)) {
-        this.readings.set(reading, [...(this.readings.get(reading) ?? []), UNKNOWN_METHOD]);
-      } else if (packet !== "") this.refused.push(`${String(error)} ${JSON.stringify(packet)}`);
-      socket.destroy();
-    });
-  }
-  /** Bytes that the origin's own strict parser refused after a proxy had let them pass. */
-  readonly refused: string[] = [];
-
-  async start(): Promise<void> {
-    this.#server.listen(0, "127.0.0.1");
-    await once(this.#server, "listening");
-    this.port = (this.#server.address() as AddressInfo).port;
-  }
-
-  close(): void {
-    this.#server.close();
-    this.#server.closeAllConnections();
-  }
-}
 
 /**
  * Sends the pieces, waits until the proxy closes, and returns the client's own port. The client ends its side, so that nobody has
@@ -97,59 +42,28 @@ async function send(port: number, pieces: readonly string[], patient: boolean): 
   return lane;
 }
 
-/** Runs jobs in so many lanes at once. */
-async function inLanes(count: number, lanes: number, job: (index: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  await Promise.all(
-    Array.from({ length: lanes }, async () => {
-      while (next < count) await job(next++);
-    }),
-  );
-}
-
 /** nginx takes a tab before a value for a part of it, and so refuses it in Host. RFC 9110 §5.5 and HAProxy do not. */
 const NGINX_ALONE = /Host:[ ]*\t|Host:[^\r\n]*\t[ \t]*\r/i;
 
 /** HAProxy knows WebSocket and wants its key; that is the app's to refuse. */
 const HAPROXY_ALONE = /Upgrade: websocket[\s\S]*Connection: Upgrade|Connection: Upgrade[\s\S]*Upgrade: websocket/;
 
-const LANE_HEADER = (headers: Record<string, string | string[] | undefined>): string | undefined =>
-  typeof headers["x-lane"] === "string" ? headers["x-lane"] : undefined;
-
 describe.skipIf(!present && !CI)("against HAProxy and nginx", () => {
-  const ours = new RecordingOrigin((headers) => String(headers["fly-client-ip"] ?? "").split("lane-")[1]);
-  const haproxys = new RecordingOrigin(LANE_HEADER);
-  const nginxs = new RecordingOrigin(LANE_HEADER);
+  const ours = new RecordingOrigin("fly-client-ip");
+  const haproxys = new RecordingOrigin("x-lane");
+  const nginxs = new RecordingOrigin("x-lane");
   let haproxy: Peer;
   let nginx: Peer;
-  let handler: HttpHandler;
-  let front: number;
+  let front: LanedFront;
 
   beforeAll(async () => {
     await Promise.all([ours.start(), haproxys.start(), nginxs.start()]);
     [haproxy, nginx] = await Promise.all([startHaproxy(haproxys.port), startNginx(nginxs.port)]);
-    const connection = connectionTo(httpRoute({ type: "requests" }), systemClock);
-    handler = createHttpHandler({
-      reach: new StaticReach(() => ours.port),
-      view: viewOf(connection.route),
-      limits: { ...PLAIN_LIMITS, headTimeout: ms(500), keepaliveTimeout: ms(500) },
-      clock: systemClock,
-      random: randomBytes,
-      region: "iad" as RegionCode,
-      signer: undefined,
-      onSettled: () => undefined,
-      log: { error: (details, message) => console.error(message, details) },
-    });
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-      const caller = { ...connection.caller, address: `lane-${socket.remotePort}` };
-      void handler.serve({ ...connection, caller }, socket, undefined);
-    });
-    front = await listen(server);
-    server.unref();
+    front = await startLanedFront(ours.port);
   });
 
   afterAll(async () => {
-    await Promise.all([haproxy?.close(), nginx?.close(), handler?.close()]);
+    await Promise.all([haproxy?.close(), nginx?.close(), front?.close()]);
     for (const origin of [ours, haproxys, nginxs]) origin.close();
   });
 
@@ -158,7 +72,7 @@ describe.skipIf(!present && !CI)("against HAProxy and nginx", () => {
     patient: boolean,
   ): Promise<{ ours: Reading; haproxy: Reading; nginx: Reading }> {
     const [a, b, c] = await Promise.all([
-      send(front, pieces, patient),
+      send(front.port, pieces, patient),
       send(haproxy.port, pieces, patient),
       send(nginx.port, pieces, patient),
     ]);

@@ -2,53 +2,29 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { dial, eventually, type Front, type RawOrigin, type RawPeer, startFront, startRawOrigin } from "./harness.ts";
 
+import {
+  CONTINUATION,
+  DATA,
+  END_HEADERS,
+  END_STREAM,
+  field,
+  frame,
+  frames,
+  GET,
+  GOAWAY,
+  HEADERS,
+  PING,
+  PREFACE,
+  RST_STREAM,
+  SETTINGS,
+  u32,
+  WINDOW_UPDATE,
+} from "./h2-frames.ts";
+
 const cleanups: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
-
-const DATA = 0;
-const HEADERS = 1;
-const RST_STREAM = 3;
-const SETTINGS = 4;
-const PING = 6;
-const GOAWAY = 7;
-const WINDOW_UPDATE = 8;
-const CONTINUATION = 9;
-const END_STREAM = 1;
-const END_HEADERS = 4;
-
-function frame(type: number, flags: number, stream: number, payload = ""): string {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return head.toString("latin1") + payload;
-}
-
-const u32 = (value: number): string =>
-  String.fromCharCode(value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255);
-const PREFACE = `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${frame(SETTINGS, 0, 0)}`;
-/** HPACK: `:method GET`, `:scheme http`, `:path /`, `:authority a`. */
-const GET = "\x82\x86\x84\x01\x01a";
-/** A literal field that is not indexed; both parts shorter than 127 bytes. */
-const field = (name: string, value: string): string =>
-  `\0${String.fromCharCode(name.length)}${name}${String.fromCharCode(value.length)}${value}`;
-
-/** Types of the frames in what was received, and the error codes of GOAWAY and RST_STREAM. */
-function frames(received: string): { type: number; code: number | undefined }[] {
-  const bytes = Buffer.from(received, "latin1");
-  const found = [];
-  for (let at = 0; at + 9 <= bytes.length;) {
-    const length = bytes.readUIntBE(at, 3);
-    const type = bytes[at + 3] ?? 0;
-    const code = type === GOAWAY ? at + 13 : type === RST_STREAM ? at + 9 : undefined;
-    found.push({ type, code: code === undefined || code + 4 > bytes.length ? undefined : bytes.readUInt32BE(code) });
-    at += 9 + length;
-  }
-  return found;
-}
 
 async function start(
   how: Parameters<typeof startFront>[1] = {},

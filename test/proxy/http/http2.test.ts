@@ -119,6 +119,13 @@ describe("HTTP/2 from the client, HTTP/1.1 to the Machine", () => {
     expect((await fine).body).toBe("ok");
   });
 
+  test("a scheme that is neither http nor https is refused", async () => {
+    const { front, client } = await start();
+    const { headers } = await read(client.request({ ":path": "/", ":scheme": "ftp" }));
+    expect(headers[":status"]).toBe(400);
+    expect(front.reach.asked).toBe(0);
+  });
+
   test("errors are answered with their code; CONNECT is refused", async () => {
     const { front, client } = await start();
     front.reach.claim = () => {

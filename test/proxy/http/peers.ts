@@ -21,7 +21,7 @@ export interface Peer {
 }
 
 /** Each request that it passes on carries the client's port in `X-Lane`. */
-export async function startHaproxy(origin: number): Promise<Peer> {
+export async function startHaproxy(origin: number, http2 = false): Promise<Peer> {
   return startPeer((port) => ({
     name: "haproxy.cfg",
     text: `
@@ -37,7 +37,7 @@ defaults
   timeout http-keep-alive 500ms
   http-reuse never
 frontend f
-  bind 127.0.0.1:${port}
+  bind 127.0.0.1:${port}${http2 ? " proto h2" : ""}
   http-request set-header X-Lane %[src_port]
   default_backend b
 backend b
@@ -48,7 +48,7 @@ backend b
   }));
 }
 
-export async function startNginx(origin: number): Promise<Peer> {
+export async function startNginx(origin: number, http2 = false): Promise<Peer> {
   return startPeer((port, folder) => ({
     name: "nginx.conf",
     text: `
@@ -68,7 +68,7 @@ http {
   client_body_timeout 1s;
   keepalive_timeout 500ms;
   server {
-    listen 127.0.0.1:${port};
+    listen 127.0.0.1:${port}${http2 ? " http2" : ""};
     location / {
       proxy_pass http://127.0.0.1:${origin};
       proxy_http_version 1.1;
