@@ -5,8 +5,8 @@ import type { Machine, MachineStateKind } from "../registry/model.ts";
 import type { RegistryChange } from "../registry/view.ts";
 import { AppChanges } from "./app-changes.ts";
 import { AutostopLoop } from "./autostop-loop.ts";
-import { KILL } from "./deeds.ts";
-import { floorOf, groupKey, groupsOf, isNeeded } from "./autostop-snapshot.ts";
+import { recoverAll, startWhatShouldRun } from "./comings.ts";
+import { groupsOf, isNeeded } from "./autostop-snapshot.ts";
 import type { AutostopVerdict } from "./autostop.ts";
 import type {
   AutostopSettings,
@@ -214,34 +214,12 @@ class Supervisors implements Machines {
   }
 
   async up(): Promise<void> {
-    const starts: Promise<void>[] = [];
-    const running = new Map<string, number>();
-    const count = (machine: Machine): number => running.get(groupKey(machine)) ?? 0;
-    for (const { machine } of this.#running) running.set(groupKey(machine), count(machine) + 1);
-    for (const supervisor of this.#supervisors.values()) {
-      const { machine } = supervisor;
-      if (machine.cordoned || this.#running.has(supervisor)) continue;
-      const floor = floorOf(machine, this.#options.registry.view);
-      if (supervisor.wakeable && count(machine) >= floor) continue;
-      running.set(groupKey(machine), count(machine) + 1);
-      const because = supervisor.wakeable ? `min_machines_running = ${floor}` : "nothing but `up` would start it";
-      starts.push(supervisor.start(because));
-    }
-    // A failed start has been told as an event.
-    await Promise.allSettled(starts);
+    await startWhatShouldRun(this.#supervisors.values(), this.#running, this.#options.registry.view);
   }
 
   async recover(): Promise<void> {
     const { driver, memory } = this.#options;
-    const machines = [...this.#supervisors.values()].map((supervisor) => supervisor.machine);
-    const found = await driver.recover(machines);
-    for (const one of found) this.#supervisors.get(one.id)?.recovered(one, memory?.recall(one.id));
-    if (memory === undefined) return;
-    for (const [id, supervisor] of this.#supervisors) {
-      const known = supervisor.state.kind === "created" ? memory.recall(id) : undefined;
-      // A driver tells how it ended when it is to stop what no longer runs.
-      if (known !== undefined) supervisor.remembered(known, await driver.stop(id, KILL));
-    }
+    await recoverAll(this.#supervisors, driver, memory);
   }
 
   async shutdown({ drain }: { readonly drain: boolean }): Promise<Cut> {
