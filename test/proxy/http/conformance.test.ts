@@ -157,6 +157,35 @@ describe("chunks that are not what they say (RFC 9112 §7.1)", () => {
   }
 });
 
+describe("chunks that are passed on", () => {
+  test("extensions are left out, and what they may cost is bounded (RFC 9112 §7.1.1)", async () => {
+    const client = await dial(front.port);
+    client.send('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2;a=b;c="d"\r\nok\r\n');
+    const machine = await origin.next();
+    await machine.takeHead();
+    await machine.take("2\r\nok\r\n");
+    for (let i = 0; i < 5; i++) client.send(`1;${"x".repeat(4000)}\r\na\r\n`);
+    expect(await client.rest()).toMatch(/^HTTP\/1\.1 400 /);
+    expect(await machine.rest()).not.toContain("x");
+    client.end();
+    machine.end();
+  });
+
+  test("trailers that would speak for us, or of the message itself, are left out (RFC 9110 §6.5.1)", async () => {
+    const client = await dial(front.port);
+    const trailers =
+      "Fly-Src: x\r\nfly_client_ip: y\r\nX-Forwarded-For: z\r\nCookie: c\r\nX-Sum: 1\r\nContent-Type: t\r\n";
+    client.send(`POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${trailers}\r\n`);
+    const machine = await origin.next();
+    await machine.takeHead();
+    expect(await machine.take("\r\n\r\n")).toBe("0\r\nX-Sum: 1\r\n\r\n");
+    machine.end(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${trailers}\r\n`);
+    await client.takeHead();
+    expect(await client.take("\r\n\r\n")).toBe("0\r\nX-Sum: 1\r\n\r\n");
+    client.end();
+  });
+});
+
 /** name, RFC section, bytes, what the Machine's copy must match, what it must not match. */
 const PASSED: readonly (readonly [string, string, string, RegExp, RegExp?])[] = [
   [

@@ -158,6 +158,25 @@ describe("time", () => {
 });
 
 describe("waiting for a Machine", () => {
+  test("a client that was paused meanwhile owes the rest of its body as soon as it may send again", async () => {
+    const clock = new FakeClock();
+    const { front, origin } = await start({ clock, limits: { holdBuffer: 1024 as never } });
+    let open: () => void = () => undefined;
+    front.reach.gate = new Promise((resolve) => (open = resolve));
+    const client = await dial(front.port);
+    const part = "x".repeat(4096);
+    client.send(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 8192\r\n\r\n${part}`);
+    await eventually(() => front.reach.asked === 1);
+    // It is our turn: nobody owes us anything however long the wake takes.
+    await clock.advance(200_000);
+    open();
+    const machine = await origin.next();
+    await machine.take(part);
+    await clock.advance(77_000);
+    expect(await client.rest()).toMatch(/^HTTP\/1\.1 408 [\s\S]*FP13: /);
+    expect(front.reach.claims.size).toBe(0);
+  });
+
   test("bytes are held while it wakes, up to the hold buffer, and all of them arrive", async () => {
     const { front, origin } = await start({ limits: { holdBuffer: 1024 as never } });
     let open: () => void = () => undefined;
