@@ -109,3 +109,20 @@ export async function inLanes(count: number, lanes: number, job: (index: number)
     }),
   );
 }
+
+/**
+ * Of those in which something was found, what is found each time that one looks again, alone: on a busy computer, a proxy may only have
+ * been slow.
+ */
+export async function foundAgain<T>(
+  suspects: readonly T[],
+  look: (suspect: T) => Promise<string | undefined>,
+): Promise<readonly string[]> {
+  const findings: string[] = [];
+  for (const suspect of suspects) {
+    let finding: string | undefined = "";
+    for (let looks = 0; looks < 3 && finding !== undefined; looks++) finding = await look(suspect);
+    if (finding !== undefined) findings.push(finding);
+  }
+  return findings;
+}
