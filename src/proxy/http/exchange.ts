@@ -2,8 +2,7 @@
  * One request from the end of its head to the last byte of its response: claim, connect, send, hand the answer on,
  * settle. The client's side is a `Downstream`, whatever version of HTTP it speaks.
  */
-import type { Socket } from "node:net";
-import { AppError, toAppError } from "../../core/errors.ts";
+import { AppError } from "../../core/errors.ts";
 import type { MachineId } from "../../core/ids.ts";
 import type { Result } from "../../core/result.ts";
 import type { Monotonic } from "../../core/units.ts";
@@ -23,35 +22,33 @@ import { isInstruction, ReplayState } from "./replay-state.ts";
 import type { ClientFacts, RequestHead } from "./request-head.ts";
 import { RequestWork } from "./request-work.ts";
 import { RetainedBody } from "./retained-body.ts";
+import { connectTo, seekMachine, type Seeker } from "./seek-machine.ts";
 import type { ResponseSink, Upstream } from "./upstream.ts";
 import { isKept } from "./upstream-source.ts";
-
-/** Tries to find a Machine that can be reached before giving up (reference §2.2). */
-const MAX_ATTEMPTS = 90;
 
 const IDEMPOTENT: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
 
 const NO_BODY: readonly Buffer[] = [];
 
-export class Exchange extends RequestWork implements ResponseSink {
+export class Exchange extends RequestWork implements ResponseSink, Seeker {
   /** As it goes out now: a replay may have changed it. */
   request: RequestHead;
   readonly requestId: string;
   status: number | undefined;
+  /** What is asked for now: this exchange, or a replay of it. */
+  work: Work = this;
+  attempts = 0;
 
   readonly #context: HttpContext;
   readonly #downstream: Downstream;
   /** Lines that the connection adds to each request: the caller's signature, our request id. */
   readonly #lines: string;
   readonly #facts: ClientFacts;
-  /** What is asked for now: this exchange, or a replay of it. */
-  #work: Work = this;
   #replay: ReplayState | undefined;
   #compressor: Compressor | undefined;
   #claim: Claim | undefined;
   #machine: MachineId | undefined;
   #upstream: Upstream | undefined;
-  #attempts = 0;
   #bodyDone: boolean;
   #requestTrailers = "";
   readonly #retained: RetainedBody;
@@ -100,9 +97,9 @@ export class Exchange extends RequestWork implements ResponseSink {
       const replay = new ReplayState(this.#context);
       const work = replay.planFromCache(this, this.request, this.route.port.httpOptions.replayCache);
       this.#replay = replay;
-      if (work !== undefined) this.#work = work;
+      if (work !== undefined) this.work = work;
     }
-    this.#try();
+    seekMachine(this.#context, this);
   }
 
   /**
@@ -223,60 +220,23 @@ export class Exchange extends RequestWork implements ResponseSink {
       upstream.served > 0 &&
       !upstream.answered &&
       this.#retained.chunks !== undefined &&
-      IDEMPOTENT.has(this.request.method)
+      this.isRepeatable
     ) {
-      return this.#connect(claim);
+      return connectTo(this.#context, this, claim);
     }
     this.#fail(error);
   }
 
-  #try(): void {
-    let outcome: Claim | Promise<Claim>;
-    try {
-      outcome = this.#context.reach.claim(this.#work);
-    } catch (error) {
-      return this.#failUnreached(toAppError(error));
-    }
-    if (outcome instanceof Promise) {
-      outcome.then(
-        (claim) => this.#onClaim(claim),
-        (error: unknown) => this.#failUnreached(toAppError(error)),
-      );
-    } else this.#onClaim(outcome);
+  get isRepeatable(): boolean {
+    return IDEMPOTENT.has(this.request.method);
   }
 
-  #onClaim(claim: Claim): void {
-    if (this.settled) return claim.release();
+  onClaim(claim: Claim | undefined): void {
     this.#claim = claim;
-    this.#machine = claim.machine;
-    const kept = this.#context.upstreams.take(this.#work, claim, IDEMPOTENT.has(this.request.method));
-    if (kept !== undefined) return this.#attach(kept);
-    this.#connect(claim);
+    if (claim !== undefined) this.#machine = claim.machine;
   }
 
-  #connect(claim: Claim): void {
-    this.#context.reach.connect(this.#work, claim).then(
-      (socket) => this.#onConnected(claim, socket),
-      (error: unknown) => this.#onConnectFailed(toAppError(error)),
-    );
-  }
-
-  #onConnected(claim: Claim, socket: Socket): void {
-    if (this.settled) {
-      socket.destroy();
-      return;
-    }
-    this.#attach(this.#context.upstreams.open(this.#work, claim, socket));
-  }
-
-  #onConnectFailed(error: AppError): void {
-    this.#claim = undefined; // released by whoever dialled
-    if (this.settled) return;
-    if (error.retry === "unsent" && ++this.#attempts < MAX_ATTEMPTS && !this.#work.signal.aborted) this.#try();
-    else this.#failUnreached(error);
-  }
-
-  #attach(upstream: Upstream): void {
+  onReached(upstream: Upstream): void {
     this.#upstream = upstream;
     this.#replay?.reached();
     const { request } = this;
@@ -294,14 +254,14 @@ export class Exchange extends RequestWork implements ResponseSink {
 
   #requestText(): string {
     const { request } = this;
-    const { wishes } = this.#work;
+    const { wishes } = this.work;
     let text = request.text + this.#lines;
     if (this.#replay !== undefined) text += this.#replay.lines;
     if (wishes.preferMachine !== undefined && wishes.preferMachine !== this.#machine) {
       text += `Fly-Preferred-Instance-Unavailable: ${wishes.preferMachine}\r\n`;
     }
     if (request.upgrade !== undefined) return `${text}Connection: Upgrade\r\n\r\n`;
-    return isKept(this.#work) ? `${text}\r\n` : `${text}Connection: close\r\n\r\n`;
+    return isKept(this.work) ? `${text}\r\n` : `${text}Connection: close\r\n\r\n`;
   }
 
   #compresses(encoding: Encoding | "identity" | undefined): encoding is Encoding {
@@ -334,7 +294,7 @@ export class Exchange extends RequestWork implements ResponseSink {
     this.#upstream = undefined;
     if (upstream === undefined) return;
     if (!done || !this.#bodyDone || this.request.upgrade !== undefined) upstream.destroy();
-    else this.#context.upstreams.giveBack(this.#work, upstream);
+    else this.#context.upstreams.giveBack(this.work, upstream);
   }
 
   // Replays.
@@ -348,7 +308,7 @@ export class Exchange extends RequestWork implements ResponseSink {
     this.#claim = undefined;
     if (!read.ok) return this.#fail(read.error);
     if (this.#retained.chunks === undefined) return this.#fail(new AppError("PA01"));
-    const answered = { work: this.#work, machine };
+    const answered = { work: this.work, machine };
     const next = replay.plan(read.value, answered, this.request, this.#facts, this.signal);
     if (!next.ok) return this.#fail(next.error);
     this.request = next.value.request;
@@ -356,14 +316,14 @@ export class Exchange extends RequestWork implements ResponseSink {
   }
 
   #startAs(work: Work): void {
-    this.#work = work;
-    this.#attempts = 0;
+    this.work = work;
+    this.attempts = 0;
     this.#machine = undefined;
-    this.#try();
+    seekMachine(this.#context, this);
   }
 
-  #failUnreached(error: AppError): void {
-    const back = this.settled ? undefined : this.#replay?.fallBack(error, this.#work, this.signal);
+  onUnreached(error: AppError): void {
+    const back = this.settled ? undefined : this.#replay?.fallBack(error, this.work, this.signal);
     if (back === undefined) this.#fail(error);
     else this.#startAs(back);
   }
@@ -390,7 +350,7 @@ export class Exchange extends RequestWork implements ResponseSink {
     this.#claim?.release();
     this.#claim = undefined;
     const settlement: Settlement = {
-      work: this.#work,
+      work: this.work,
       machine: this.#machine,
       error,
       code: error?.code,
