@@ -156,8 +156,12 @@ for (const where of PLACES) {
         const wake = await node.until(is("started", "a"), from);
         expect(wake["receipt"]).toMatchObject({ resumed: true, waiters: 1 });
         expect(Number(await ask(at, "/asked"))).toBeGreaterThan(1);
-        await node.until(is("suspended", "a"), from);
-        expect(node.count(is("wake", "a"))).toBe(2);
+        // It sleeps for good, and each wake was a request's: on a slow computer the third one found it asleep again.
+        await soon(
+          () => node.count(is("wake", "a")) - node.count(is("suspended", "a")),
+          (awake) => awake === 0,
+        );
+        expect([2, 3]).toContain(node.count(is("wake", "a")));
         expect(node.count(is("stopped", "a"))).toBe(0);
       });
 
