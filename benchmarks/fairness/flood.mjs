@@ -19,9 +19,12 @@ function once() {
       : connect(target);
   socket.on("error", () => {});
   socket.on(kind === "tls" ? "secureConnect" : "connect", () => {
-    if (kind === "wait") setTimeout(() => socket.destroy(), 100 * Math.random());
+    if (kind === "wait") setTimeout(() => socket.resetAndDestroy(), 100 * Math.random());
+    else if (kind === "serve") socket.write("x");
     else socket.destroy();
   });
+  // By a reset: otherwise each would keep a port for a minute, and the flood would run out of them after a few seconds.
+  socket.on("data", () => socket.resetAndDestroy());
   socket.on("close", () => {
     count++;
     setImmediate(once);

@@ -1,7 +1,7 @@
 /**
  * What a client of one network feels while clients of another one flood the proxy: time from connecting to the first byte of the
  * answer, on new connections at a steady pace, through the built program in lab mode.
- *   node benchmarks/fairness/run.mjs [--rounds 3] [--seconds 6] [--only connections] [--json FILE]
+ *   node benchmarks/fairness/run.mjs [--rounds 3] [--seconds 6] [--only connections] [--realtime] [--json FILE]
  * The flood needs processors of its own, so each is also aimed at a server that is not Flycast, in a namespace of the lab.
  */
 import { spawn } from "node:child_process";
@@ -19,6 +19,7 @@ const { values } = parseArgs({
     seconds: { type: "string", default: "6" },
     only: { type: "string" },
     json: { type: "string" },
+    realtime: { type: "boolean", default: false },
   },
 });
 const seconds = Number(values.seconds);
@@ -26,9 +27,10 @@ const seconds = Number(values.seconds);
 const BEFORE = 5;
 /** What the flooder asks of the proxy; 443 begins with a handshake of TLS, and nobody ever answers behind 9. */
 const FLOODS = {
-  connections: { app: "loud", port: 7, clients: 200 },
-  waiters: { app: "asleep", port: 9, clients: 500 },
-  handshakes: { app: "loud", port: 443, clients: 100 },
+  connections: { kind: "connect", app: "loud", port: 7, clients: 200 },
+  requests: { kind: "serve", app: "loud", port: 7, clients: 200 },
+  waiters: { kind: "wait", app: "asleep", port: 9, clients: 500 },
+  handshakes: { kind: "tls", app: "loud", port: 443, clients: 100 },
 };
 
 const folder = mkdtempSync(join(tmpdir(), "flycast-bench-"));
@@ -58,8 +60,11 @@ for (const [path, text] of Object.entries(files)) {
   writeFileSync(join(folder, path), text.replaceAll('"off"', path.startsWith("asleep") ? '"stop"' : '"off"'));
 }
 
+// Everybody alike, before whatever else the computer does.
+const before = values.realtime ? ["chrt", "-r", "1"] : [];
 const run = (command, args, onLine) => {
-  const child = spawn(command, args, { cwd: folder, stdio: ["ignore", "pipe", "inherit"] });
+  const [first, ...rest] = [...before, command, ...args];
+  const child = spawn(first, rest, { cwd: folder, stdio: ["ignore", "pipe", "inherit"] });
   const done = new Promise((resolve, reject) => {
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (chunk) => {
@@ -96,9 +101,8 @@ try {
     node.child.stdout.on("data", (chunk) => (all += chunk).includes('"event":"ready"') && resolve());
   });
   await measure(); // warms everything up
-  for (const [name, { app, port: number, clients }] of Object.entries(FLOODS)) {
+  for (const [name, { kind, app, port: number, clients }] of Object.entries(FLOODS)) {
     if (values.only !== undefined && values.only !== name) continue;
-    const kind = number === 443 ? "tls" : number === 9 ? "wait" : "connect";
     const rounds = { alone: [], control: [], flood: [] };
     for (let round = 0; round < Number(values.rounds); round++) {
       rounds.alone.push(await measure());
