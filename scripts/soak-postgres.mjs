@@ -132,7 +132,7 @@ async function until(what, good, seconds = 60) {
   }
   throw new Error(`not within ${seconds} s: ${what}`);
 }
-const asleep = (app) => until(`${app} sleeps`, () => awake(app) === 0);
+const asleep = (app) => until(`${app} sleeps`, () => count(app, "wake") === count(app, "stopped"));
 
 // ── Clients ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -94,9 +94,10 @@ for (const mode of ["lab", "loopback"]) {
 
     const of = (app: string, event: string) => (e: UpEvent) => e.app === app && e.event === event;
     const count = (app: string, event: string): number => node.count(of(app, event));
+    // By its wakes: the first answer may be here before the word that it has started.
     const asleep = (app: string): Promise<number> =>
       eventually(
-        () => count(app, "started") - count(app, "stopped"),
+        () => count(app, "wake") - count(app, "stopped"),
         (up) => up === 0,
         30_000,
       );
