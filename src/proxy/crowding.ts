@@ -7,7 +7,7 @@ const WINDOW_MS = 100;
 /** Above this share of a window in which the event loop did not rest, new connections wait for each other. */
 const BUSY = 0.75;
 /** What a crowd may take of the event loop from then on: the others' waits stay about what they were. */
-const SHARE = 0.25;
+const SHARE = 0.2;
 /** So many a second are no crowd, whatever else keeps the event loop busy. */
 const FEW = 250;
 /** A crowd that comes once, such as the clients of a Machine that slept, is served as fast as we can: so many come free. */

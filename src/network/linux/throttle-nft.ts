@@ -2,7 +2,7 @@ import type { NetworkId } from "../../core/ids.ts";
 import { networkCidr } from "../address.ts";
 
 /** New connections a second that a throttled network may still begin. Few rates: each is a rule. The lowest comes first. */
-const RATES = [250, 1000] as const;
+const RATES = [250, 500, 1000] as const;
 type Rate = (typeof RATES)[number];
 
 /** How long a network stays throttled after its last attempt beyond the rate. Seconds. */
