@@ -13,23 +13,24 @@ if (process.env.LINES === "1") {
     socket.on("end", () => socket.end());
   }).listen(port, host);
 } else {
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => {
     const url = new URL(request.url ?? "/", "http://app");
-    if (url.pathname === "/echo") return void request.pipe(response);
-    // Parts with pauses between them, all of which the client counts.
-    const parts = Number(url.searchParams.get("parts") ?? 1);
-    const pause = Number(url.searchParams.get("pause") ?? 0);
-    for (let part = 1; part <= parts && !response.destroyed; part++) {
-      response.write(`part ${part} of ${parts}\n`);
-      if (pause > 0) await sleep(pause);
-    }
-    response.end("end\n");
+    if (url.pathname === "/echo") request.pipe(response);
+    else void speak(response, Number(url.searchParams.get("parts") ?? 1), Number(url.searchParams.get("pause") ?? 0));
   });
-  server.on("upgrade", async (request, socket) => {
+  server.on("upgrade", (request, socket) => {
     socket.on("error", () => socket.destroy());
     socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: silence\r\n\r\n");
-    await sleep(Number(request.headers["x-silence"] ?? 0));
-    socket.end("spoke");
+    setTimeout(() => socket.end("spoke"), Number(request.headers["x-silence"] ?? 0));
   });
   server.listen(port, host);
+}
+
+/** Parts with pauses between them, all of which the client counts. */
+async function speak(response, parts, pause) {
+  for (let part = 1; part <= parts && !response.destroyed; part++) {
+    response.write(`part ${part} of ${parts}\n`);
+    if (pause > 0) await sleep(pause);
+  }
+  response.end("end\n");
 }
