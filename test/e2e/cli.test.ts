@@ -1,5 +1,5 @@
 /** Commands that last as long as the node does. */
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { afterEach, describe, expect, test } from "vitest";
@@ -13,7 +13,9 @@ const PLACES: readonly { readonly who: Who; readonly mode: string }[] = [
 describe.each(PLACES)("in $mode mode as $who", ({ who, mode }) => {
   const unable = cannotPlay(who);
   let node: Up | undefined;
+  const followers: ChildProcess[] = [];
   afterEach(async () => {
+    for (const follower of followers.splice(0)) follower.kill("SIGKILL");
     await node?.stop("SIGKILL");
     if (node !== undefined) rmSync(node.folder, { recursive: true, force: true });
   });
@@ -22,6 +24,7 @@ describe.each(PLACES)("in $mode mode as $who", ({ who, mode }) => {
   function start(up: Up, ...args: readonly string[]) {
     const [file = process.execPath, ...rest] = [...asWho(who), process.execPath, FLYCAST, ...args];
     const child = spawn(file, rest, { cwd: up.folder, stdio: ["ignore", "pipe", "pipe"] });
+    followers.push(child);
     let said = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text: string) => (said += text));
@@ -46,7 +49,8 @@ describe.each(PLACES)("in $mode mode as $who", ({ who, mode }) => {
       await node.stop();
       expect([await logs.ended, await watch.ended]).toEqual([1, 1]);
       expect(logs.said()).toMatch(/Error: The node at \S+ has ended\. \[node_unreachable\]\n$/);
-      expect(watch.said()).toContain("[node_unreachable]");
+      // On a computer with several nodes another may have taken the port by then; it does not know our token.
+      expect(watch.said()).toMatch(/\[(?:node_unreachable|unauthorized)\]/);
       // In loopback mode the port of a node that comes again is the same.
       if (mode === "loopback") {
         proxy.child.kill("SIGINT");

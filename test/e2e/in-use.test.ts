@@ -1,5 +1,7 @@
+import { writeFileSync } from "node:fs";
 import { Agent, get } from "node:http";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { clean, curl, eventually, Up, workspaceOf } from "./support.ts";
 
@@ -9,6 +11,15 @@ const APP = `
 const http = require("http"), net = require("net");
 const server = http.createServer((request, response) => {
   if (request.url === "/endless") return response.write("begin ");
+  if (request.url === "/held") {
+    response.write("begin ");
+    const timer = setInterval(() => {
+      if (!require("fs").existsSync("go")) return;
+      clearInterval(timer);
+      response.end("end");
+    }, 20);
+    return;
+  }
   if (request.url !== "/slow") return response.end("quick");
   response.write("begin ");
   setTimeout(() => response.end("end"), ${HELD_MS});
@@ -113,14 +124,15 @@ test("Ctrl-C waits for a download, not for an idle keep-alive connection; a seco
   const [host = "", port = ""] = at.split(":");
   const idle = connect(Number(port), host, () => idle.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n"));
   await new Promise((resolve) => idle.once("data", resolve));
-  const slow = curl(`http://${at}/slow`);
+  const slow = curl(`http://${at}/held`);
   await eventually(
-    async () => (await curl(`http://${at}/`)).out,
-    (out) => out === "quick",
+    async () => (await node.cli("status", "--json")).out,
+    (out) => out.includes('"inUse": 1'),
   );
   const ended = node.stop("SIGINT");
   const draining = await node.until((event) => event.event === "draining");
   expect(draining).toMatchObject({ apps: [{ app: "a", connections: 0, requests: 1 }] });
+  writeFileSync(join(node.folder, "a/go"), "");
   expect((await slow).out).toBe("begin end");
   expect((await ended).code).toBe(0);
   idle.destroy();

@@ -33,7 +33,7 @@ async function serve(
   const [file = "", ...args] = command(path);
   const child = spawn(file, args, { stdio: "ignore" });
   onTestFinished(async () => {
-    child.kill("SIGKILL");
+    child.kill("SIGTERM"); // killed, nginx would leave its worker behind
     if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
     rmSync(folder, { recursive: true, force: true });
   });
