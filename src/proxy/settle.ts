@@ -50,23 +50,14 @@ export class SettlementLog {
     this.#clock = clock;
   }
 
-  write({ work, subject = work?.connection, machine, error, bytesIn, bytesOut }: Settlement): void {
-    const about = {
-      app: work?.app ?? subject?.app,
-      machine,
-      ...(subject !== undefined && {
-        caller: `[${subject.caller.address}]:${subject.caller.port}`,
-        to: `[${subject.destination.address}]:${subject.destination.port}`,
-      }),
-      bytesIn,
-      bytesOut,
-    };
-    if (error === undefined) return this.#log.debug(about, "connection");
+  write(settlement: Settlement): void {
+    const { error } = settlement;
+    if (error === undefined) return this.#log.debug(about(settlement), "connection");
     const suppressed = this.#take(error.code);
     if (suppressed === undefined) return;
     const details = {
       code: error.code,
-      ...about,
+      ...about(settlement),
       ...error.details,
       ...(error.cause instanceof Error && { cause: error.cause.message }),
       ...(suppressed > 0 && { suppressed }),
@@ -90,4 +81,17 @@ export class SettlementLog {
     known.suppressed++;
     return undefined;
   }
+}
+
+function about({ work, subject = work?.connection, machine, bytesIn, bytesOut }: Settlement): object {
+  return {
+    app: work?.app ?? subject?.app,
+    machine,
+    ...(subject !== undefined && {
+      caller: `[${subject.caller.address}]:${subject.caller.port}`,
+      to: `[${subject.destination.address}]:${subject.destination.port}`,
+    }),
+    bytesIn,
+    bytesOut,
+  };
 }
