@@ -22,7 +22,7 @@ interface Options extends GlobalOptions {
   readonly detach?: boolean;
 }
 
-/** `flycast machines run COMMAND`: a Machine of its own, made through the API as any client makes one. */
+/** `flycast machines run COMMAND`: one more Machine of an app, made by the same API call that any client would send. */
 export async function run(options: Options, args: readonly string[]): Promise<number> {
   const command = args[0] === "--" ? args.slice(1) : args;
   const client = new ApiClient(options);

@@ -1,5 +1,5 @@
 import type { RegistryView } from "../registry/view.ts";
-import type { Machines } from "./machines.ts";
+import type { MachinePool } from "./pool.ts";
 
 export interface Load {
   readonly app: string;
@@ -8,13 +8,13 @@ export interface Load {
   readonly claims: number;
 }
 
-/** Claims held by each service of each Machine that has any: what `/metrics` shows when somebody asks. */
-export function* loadsOf(view: RegistryView, machines: Pick<Machines, "holders">): Generator<Load> {
+/** What `/metrics` shows of the claims: one number for each internal port of each Machine that has any. */
+export function* loadsOf(view: RegistryView, pool: Pick<MachinePool, "load">): Generator<Load> {
   for (const machine of view.machines()) {
-    const holders = machines.holders(machine.id);
-    for (const { internalPort } of holders.length === 0 ? [] : machine.config.services) {
-      const claims = holders.filter((holder) => holder.service === internalPort).length;
-      if (claims > 0) yield { app: machine.app, machine: machine.id, service: internalPort, claims };
+    // Several services may share one internal port; its claims are counted together.
+    for (const service of new Set(machine.config.services.map(({ internalPort }) => internalPort))) {
+      const claims = pool.load(machine.id, service);
+      if (claims > 0) yield { app: machine.app, machine: machine.id, service, claims };
     }
   }
 }
